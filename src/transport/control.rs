@@ -69,13 +69,14 @@ async fn remove_stale(base: &Path) {
     let (Ok(entries), Ok(own_process)) = (fs::read_dir(base), fs::metadata("/proc/self")) else { return };
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok());
+        // /tmp may hold thousands of names: only what could be ours is looked at.
+        let Some(process) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-')?.0.parse::<u32>().ok())
+        else {
+            continue;
+        };
         // In /tmp every user may create such names. `entry.metadata` does not follow links.
         let is_own = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == own_process.uid());
-        if let Some(process) = process
-            && is_own
-            && !Path::new("/proc").join(process.to_string()).exists()
-        {
+        if is_own && !Path::new("/proc").join(process.to_string()).exists() {
             tracing::debug!(directory = %entry.path().display(), "removing what a killed run has left");
             for connection in fs::read_dir(entry.path()).into_iter().flatten().filter_map(Result::ok) {
                 let socket = connection.path().join("master");

@@ -111,8 +111,8 @@ impl Random {
     }
 }
 
-/// Returns all states of a seed, in the order in which they are tried.
-fn states(random: &mut Random) -> Vec<State> {
+/// Returns all states of a seed, and pairs until there are at least so many, in the order in which they are tried.
+fn states(random: &mut Random, least: usize) -> Vec<State> {
     let [server, redis] = RoleFile::all();
     // Before its last tasks, Redis does not run yet.
     let most = redis.tasks.iter().position(|(name, _)| name == "Start Redis").unwrap();
@@ -122,7 +122,8 @@ fn states(random: &mut Random) -> Vec<State> {
     random.shuffle(&mut cuts);
     states.extend(cuts.into_iter().take(9).map(State::HalfInstalled));
     states.extend(DAMAGES.iter().map(|damage| State::Damaged(vec![damage])));
-    while states.len() < LEAST {
+    // The rest are pairs.
+    while states.len() < least {
         let (one, other) = (&DAMAGES[random.below(DAMAGES.len())], &DAMAGES[random.below(DAMAGES.len())]);
         let is_refused = |damage: &Damage| damage.ends != Ends::Mended;
         // A refusal ends the check: what the other damage needs is not said.
@@ -200,9 +201,11 @@ fn check_deploy_and_health_tell_the_truth_over_damaged_states() {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let seed = variable("TRUTH_SEED").map_or_else(|| u64::from(std::process::id()), |text| text.parse().unwrap());
     let mut random = Random(seed);
-    let mut states = states(&mut random);
+    let wanted = variable("TRUTH_STATES");
+    let least = wanted.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0).max(LEAST);
+    let mut states = states(&mut random, least);
     let all = states.len();
-    match variable("TRUTH_STATES").as_deref() {
+    match wanted.as_deref() {
         Some("all") => {}
         Some(text) if text.parse::<usize>().is_err() => {
             // Only the states whose words hold this text.
