@@ -179,12 +179,14 @@ impl Hosts {
         loop {
             let next = if reported == Urgency::None { Urgency::AfterItem } else { Urgency::Now };
             let ended = tokio::select! {
-                ended = self.running.join_next_with_id() => ended,
+                // The request comes before what it has led to, and is reported even if all hosts have ended by now.
+                biased;
                 urgency = stop.reaches(next), if reported < Urgency::Now => {
                     reported = urgency;
                     sink.send(EventBody::RunInterrupted(urgency));
                     continue;
                 }
+                ended = self.running.join_next_with_id() => ended,
             };
             let (id, end) = match ended {
                 None => return self.total,
