@@ -43,13 +43,16 @@ pub fn of_hosts<'a>(
 pub fn check_keys<'a>(hosts: impl Iterator<Item = &'a ConnectionVars>, controller: &Controller) -> Result<(), Diagnostics> {
     let mut errors = Diagnostics::default();
     for connection in hosts.filter(|connection| !connection.local) {
-        let Some(key) = &connection.key else { continue };
-        // ssh puts the names of the host and the user in place of a `%` and its letter.
-        if key.contains('%') {
-            continue;
-        }
-        if let Some((title, help)) = unusable(key, &controller.expand(Path::new(key))) {
-            errors.push(Diagnostic { span: connection.key_at.clone(), ..Diagnostic::error(title).help(help) });
+        let declared = connection.key.iter().map(|key| (key.as_str(), connection.key_at.clone()));
+        for (key, span) in declared.chain(connection.arguments.keys().map(|key| (key, None))) {
+            // ssh puts the names of the host and the user in place of a `%` and its letter.
+            if key.contains('%') {
+                continue;
+            }
+            if let Some((title, help)) = unusable(key, &controller.expand(Path::new(key))) {
+                let place = if span.is_none() { " (in the arguments for ssh)" } else { "" };
+                errors.push(Diagnostic { span, ..Diagnostic::error(format!("{title}{place}")).help(help) });
+            }
         }
     }
     errors.into_result(())

@@ -19,7 +19,7 @@ use crate::{
     plan::HostPlan,
     secret::SecretValues,
     source::Trust,
-    transport::{Channel, Frame, Lock, NodeShell, Target, Transport},
+    transport::{Channel, Frame, LinkError, Lock, NodeShell, Target, Transport},
 };
 
 /// How each host is reached, by its inventory name.
@@ -121,7 +121,16 @@ impl HostRun<'_> {
         };
         let mut progress = |text: &str| self.events.progress(text);
         progress("connecting");
-        let (mut node, outputs) = HeldNode::open(self.transport, target, lock, Frame::from(round.step()), &mut progress).await?;
+        let opened = HeldNode::open(self.transport, target, lock, Frame::from(round.step()), &mut progress).await;
+        let (mut node, outputs) = opened.map_err(|error| match error {
+            // The inventory spells its addresses differently, so that this could not be seen before.
+            LinkError::Held(holder) if holder.run_id == self.options.run_id => HostError::Failed(format!(
+                "this run itself holds the node, under another name: `{}` and that name lead to one node; give it one name in the inventory, or leave \
+                 one out with `--limit`",
+                self.host.name
+            )),
+            error => HostError::Link(error),
+        })?;
         node.learn(&round, &outputs);
         Ok(node)
     }

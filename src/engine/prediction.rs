@@ -23,7 +23,7 @@ use crate::{
         unit::Unit,
         way::TrustedOwners,
     },
-    resource::{Change, NodeState, Resource, Verdict, do_not_exist},
+    resource::{Change, NodeState, Resource, Verdict, do_not_exist, judge},
     secret::SecretId,
     source::{Diagnostics, Span, Trust},
     values::Missing,
@@ -281,22 +281,19 @@ impl Predictor<'_> {
     fn evaluate(&self, resource: &dyn Resource, used: &[SecretId]) -> Result<Change, Outcome> {
         let state = self.state();
         let earlier: Vec<&dyn Resource> = self.items.iter().filter(|work| work.pending()).filter_map(RunItem::resource).collect();
-        let change = match resource.compare(&state) {
+        let change = match judge(resource, &state, &earlier) {
             Err(unanswered) => return Err(Outcome::failed(unanswered.to_string())),
             Ok(Verdict::Refused(reason)) => return Err(Outcome::failed(reason)),
-            Ok(Verdict::Converged { note }) => match resource.due_after(&state, &earlier) {
-                Some(change) => change,
-                None => {
-                    return Err(contradicted(resource, &state, &earlier)
-                        .unwrap_or_else(|| Outcome::new(Status::Ok, note.unwrap_or_default())));
-                }
-            },
+            Ok(Verdict::Converged { note }) => return Err(Outcome::new(Status::Ok, note.unwrap_or_default())),
             Ok(Verdict::Change(change)) => change,
             Ok(Verdict::Blocked { missing, change }) => {
                 let missing: Vec<_> = missing.into_iter().filter(|missing| !self.may_come(missing)).collect();
                 if !missing.is_empty() {
                     let error = format!("{}, and no earlier task creates it", do_not_exist(&missing));
                     return Err(Outcome::failed(error));
+                }
+                if let Some(reason) = resource.refuse(&state, &earlier) {
+                    return Err(Outcome::failed(reason));
                 }
                 change
             }
@@ -306,10 +303,7 @@ impl Predictor<'_> {
         {
             return Err(Outcome::failed(secrets::lost_message(spec)));
         }
-        if let Some(reason) = resource.refuse(&state, &earlier) {
-            return Err(Outcome::failed(reason));
-        }
-        contradicted(resource, &state, &earlier).map_or(Ok(change), Err)
+        Ok(change)
     }
 
     /// Whether an earlier item may create what is missing.
@@ -382,14 +376,6 @@ impl Predictor<'_> {
     fn cannot_expand(&mut self, subject: ItemSubject, role: &str, name: &str, span: &Span, errors: &Diagnostics) {
         let item = item(subject, &format!("{role}/{name}"), role, name, span);
         self.items.push(RunItem::new(item, ItemAction::Skipped, Outcome::failed(errors.render(false))));
-    }
-}
-
-/// Returns the failure of a resource that something else on the node contradicts, unless an earlier item changes the file that does.
-fn contradicted(resource: &dyn Resource, state: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Outcome> {
-    match resource.contradicted(state) {
-        Err(unanswered) => Some(Outcome::failed(unanswered.to_string())),
-        Ok(found) => found.filter(|found| !found.may_be_ended_by(earlier)).map(|found| Outcome::failed(found.reason)),
     }
 }
 

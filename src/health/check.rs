@@ -81,7 +81,10 @@ impl HealthCheck for AsDeclared {
 
     fn examine(&self, node: &NodeState<'_>) -> Result<Finding, Unanswered> {
         Ok(match self.0.compare(node)? {
-            Verdict::Converged { note } => Finding::Healthy(note.unwrap_or_default()),
+            Verdict::Converged { note } => match self.0.contradicted(node)? {
+                Some(found) => Finding::Unhealthy(found.reason),
+                None => Finding::Healthy(note.unwrap_or_default()),
+            },
             Verdict::Refused(reason) => Finding::Unhealthy(reason),
             Verdict::Change(change) => Finding::Unhealthy(match self.0.refuse(node, &[]) {
                 Some(reason) => reason,

@@ -23,12 +23,21 @@ pub struct BootLine {
 }
 
 impl BootLine {
-    /// Returns the name by which systemd-sysctl sorts the file.
+    /// Returns the name by which systemd-sysctl sorts the file. What ufw applies comes after all of them.
     #[must_use]
     pub fn sorted_by(&self) -> &str {
-        base_name(&self.file)
+        if self.is_ufws() { "\u{10ffff}" } else { base_name(&self.file) }
+    }
+
+    /// Whether ufw applies it, whenever it starts.
+    #[must_use]
+    pub fn is_ufws(&self) -> bool {
+        self.file.ends_with(UFW)
     }
 }
+
+/// The settings that ufw applies when it starts and when it is enabled or reloaded, unless `/etc/default/ufw` names another file (ufw-framework(8)).
+const UFW: &str = "/etc/ufw/sysctl.conf";
 
 /// Returns the last part of a path.
 #[must_use]
@@ -56,6 +65,11 @@ for pattern do
   }
   set -- "$@" "-e$pattern"
 done
+if [ -f "$root/etc/ufw/sysctl.conf" ] && [ -f "$root/etc/ufw/ufw.conf" ]; then
+  while IFS= read -r line; do
+    case $line in ENABLED=[yY][eE][sS] | ENABLED=\"[yY][eE][sS]\") set -- "$@" "$root/etc/ufw/sysctl.conf"; files=1; break;; esac
+  done <"$root/etc/ufw/ufw.conf"
+fi
 [ "$files" -gt 0 ] || exit 0
 grep -nHsZE "$@" </dev/null || [ $? = 1 ] || {
   # 2 also means that one file could not be read, as a link that leads nowhere.
@@ -166,6 +180,21 @@ mod tests {
             .collect();
         assert_eq!(found, ["60 odd name.conf:2 1 2", "70-x.conf:1 4", "99-sysctl.conf:2 5"]);
         assert_eq!(answers[1], Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_ufw_applies_comes_last_where_ufw_is_on() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "etc/sysctl.d/zz.conf", "net.ipv4.tcp_syncookies = 1\n");
+        write(root.path(), "etc/ufw/sysctl.conf", "net/ipv4/tcp_syncookies=0\n");
+        for (enabled, expected) in [("# ENABLED=yes\nENABLED=no\n", &["1"][..]), ("LOGLEVEL=low\nENABLED=yes\n", &["1", "0"])] {
+            write(root.path(), "etc/ufw/ufw.conf", enabled);
+            let answers = ask(root.path(), &["net.ipv4.tcp_syncookies"]);
+            let values: Vec<&str> = answers[0].as_ref().unwrap().iter().map(|line| line.value.as_str()).collect();
+            assert_eq!(values, expected, "{enabled}");
+        }
+        let last = ask(root.path(), &["net.ipv4.tcp_syncookies"])[0].as_ref().unwrap().last().unwrap().clone();
+        assert!(last.is_ufws());
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct UnitFiles {
     pub wanted: Vec<String>,
     /// The links in directories of dependencies by which it is enabled.
     pub links: Vec<String>,
+    /// Those of them in `/etc/systemd/system`, which `systemctl` makes and removes; the others are a package's.
+    pub own_links: Vec<String>,
     /// Its aliases that exist, among those that `[Install]` wants.
     pub aliases: Vec<String>,
     /// The files with text in the directories for its drop-ins.
@@ -21,14 +23,19 @@ impl UnitFiles {
     /// Returns the links that `[Install]` wants and that do not exist.
     #[must_use]
     pub fn missing(&self) -> Vec<&str> {
-        let exists = |link: &&String| self.links.contains(link) || self.aliases.contains(link);
-        self.wanted.iter().filter(|link| !exists(link)).map(String::as_str).collect()
+        self.wanted.iter().filter(|link| !self.has(link)).map(String::as_str).collect()
     }
 
-    /// Returns the links that no `[Install]` wants.
+    /// Whether there is this link, or this alias among those that `[Install]` wants.
+    #[must_use]
+    pub fn has(&self, link: &str) -> bool {
+        self.links.iter().chain(&self.aliases).any(|known| known == link)
+    }
+
+    /// Returns the links that `[Install]` does not want: of a file from before, or of `systemctl add-wants`.
     #[must_use]
     pub fn stale(&self) -> Vec<&str> {
-        self.links.iter().filter(|link| !self.wanted.contains(link)).map(String::as_str).collect()
+        self.own_links.iter().filter(|link| !self.wanted.contains(link)).map(String::as_str).collect()
     }
 
     /// Returns a drop-in that systemd has not read, if it has read `known`. Of files with one name, systemd reads one.
@@ -98,8 +105,10 @@ while [ $# -gt 0 ]; do
     done
   done
   for dir in $dirs; do
+    kind=link
+    [ "$dir" != etc/systemd/system ] || kind=own-link
     for link in "$root/$dir"/*.wants/"$name" "$root/$dir"/*.requires/"$name" "$root/$dir"/*.upholds/"$name"; do
-      [ ! -L "$link" ] || printf 'link %s\n' "${link#"$root/$dir/"}"
+      [ ! -L "$link" ] || printf '%s %s\n' "$kind" "${link#"$root/$dir/"}"
     done
     set -f
     for word in $words; do
@@ -151,7 +160,14 @@ fn parse(name: &str, block: &str) -> UnitFiles {
         let Some((word, rest)) = line.split_once(' ') else { continue };
         match word {
             "drop-in" => files.drop_ins.push(rest.to_owned()),
-            "link" if !files.links.iter().any(|link| link == rest) => files.links.push(rest.to_owned()),
+            "link" | "own-link" => {
+                if word == "own-link" {
+                    files.own_links.push(rest.to_owned());
+                }
+                if !files.links.iter().any(|link| link == rest) {
+                    files.links.push(rest.to_owned());
+                }
+            }
             "alias" => links_of_names.push(rest.to_owned()),
             "install" => match rest.strip_suffix('\\') {
                 Some(part) => open.push_str(part),
@@ -162,6 +178,24 @@ fn parse(name: &str, block: &str) -> UnitFiles {
     }
     files.aliases = files.wanted.iter().filter(|wanted| links_of_names.contains(wanted)).cloned().collect();
     files
+}
+
+/// Returns the links by which the text of a file of this unit wants it enabled, as [`UnitFiles::wanted`].
+#[must_use]
+pub fn wanted_by_text(name: &str, text: &str) -> Vec<String> {
+    let (mut wanted, mut open, mut is_install) = (Vec::new(), String::new(), false);
+    for line in text.lines() {
+        match line.as_bytes().first() {
+            Some(b'[') => is_install = line.starts_with("[Install]"),
+            None | Some(b'#' | b';') => {}
+            Some(_) if !is_install => {}
+            Some(_) => match line.strip_suffix('\\') {
+                Some(part) => open.push_str(part),
+                None => wanted_by(name, &(std::mem::take(&mut open) + line), &mut wanted),
+            },
+        }
+    }
+    wanted
 }
 
 /// Adds the links that a line of `[Install]` wants. An empty value takes back those before it.
@@ -208,6 +242,13 @@ mod tests {
     fn link(root: &Path, file: &str) {
         fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
         symlink("/nonexistent", root.join(file)).unwrap();
+    }
+
+    #[test]
+    fn a_text_wants_the_links_that_the_node_would_read_from_it() {
+        let text = "[Unit]\nWantedBy=no.target\n[Install]\n# WantedBy=no.target\nWantedBy = a.target \\\n  b.target\n\n[Service]\nAlias=no.service";
+        assert_eq!(wanted_by_text("one.service", text), ["a.target.wants/one.service", "b.target.wants/one.service"]);
+        assert_eq!(wanted_by_text("one.service", "[Install]\nWantedBy=a.target\nWantedBy=\nAlias=x.service\n"), ["x.service"]);
     }
 
     #[test]

@@ -245,6 +245,13 @@ enum Before<'a> {
     File(&'a File),
 }
 
+impl FileContent {
+    /// Returns the content, if it is text and all secrets in it are known.
+    pub(super) fn text(&self, node: &NodeState<'_>) -> Option<String> {
+        String::from_utf8(self.content.reveal(node.secrets).ok()?.as_slice().to_vec()).ok()
+    }
+}
+
 impl Resource for FileContent {
     fn reach(&self) -> Reach<'_> {
         Reach::Path(&self.path)

@@ -5,8 +5,8 @@ use std::{fmt::Write as _, time::Duration};
 use serde_json::Value;
 
 use super::{
-    Change, Contradiction, Diff, Files, Flag, Kind, Missing, Mode, NodeState, OneOrMany, ParamError, RemotePath, Resource, State,
-    Verdict, apt_functions::APT, decode, put::with_put_file, schema::parameters,
+    Change, Contradiction, Diff, Files, Flag, Kind, Missing, Mode, NodeState, OneOrMany, ParamError, Reach, RemotePath, Resource,
+    State, Verdict, apt_functions::APT, decode, put::with_put_file, schema::parameters,
 };
 use crate::{
     question::{
@@ -202,8 +202,8 @@ impl Resource for Repository {
         }
     }
 
-    fn path(&self) -> Option<&RemotePath> {
-        Some(&self.sources)
+    fn reach(&self) -> Reach<'_> {
+        Reach::Path(&self.sources)
     }
 
     /// apt reads nothing at all while two sources of one repository have different keys ("Conflicting values set for option Signed-By").

@@ -9,6 +9,7 @@ mod cluster_file;
 pub mod content;
 mod diff;
 mod edit;
+mod judgement;
 mod lock_out;
 mod params;
 mod pattern;
@@ -25,6 +26,7 @@ pub mod unit_functions;
 pub(crate) use assert::Claims;
 pub(crate) use cluster_file::{cannot_reload, row};
 pub use docker_compose::HANDLER as COMPOSE_HANDLER;
+pub use judgement::judge;
 pub use params::{Argv, ShellText, State};
 pub(crate) use pg_hba::{ServerRules, rules_query};
 pub use reach::Reach;
@@ -79,21 +81,6 @@ pub trait Resource: Any + Debug + Send + Sync {
         Reach::Unknown
     }
 
-    /// Returns the file that it declares, or all below this directory.
-    fn path(&self) -> Option<&RemotePath> {
-        match self.reach() {
-            Reach::Path(path) => Some(path),
-            Reach::Unknown
-            | Reach::Nothing
-            | Reach::Unit(_)
-            | Reach::User(_)
-            | Reach::Group(_)
-            | Reach::Firewall
-            | Reach::Packages(_)
-            | Reach::Setting(_) => None,
-        }
-    }
-
     /// Returns what else on the node declares the same thing otherwise, and wins sooner or later.
     ///
     /// # Errors
@@ -130,7 +117,7 @@ impl Contradiction {
         let holds = |path: &RemotePath| {
             self.file.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        earlier.iter().filter_map(|resource| resource.path()).any(holds)
+        earlier.iter().filter_map(|resource| resource.reach().path()).any(holds)
     }
 }
 

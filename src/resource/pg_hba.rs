@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::{
-    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Resource, Segment, State, Verdict,
+    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Reach, Resource, Segment, State, Verdict,
     cluster_file::{ClusterFile, FileKind, Known, UNREADABLE, cannot_reload, row, without_server},
     decode,
     postgresql_conf::Text,
@@ -388,6 +388,10 @@ fn checked_address(address: &str) -> Result<String, (&'static str, String)> {
 }
 
 impl Resource for PgHba {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&["/etc/postgresql"])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PgCluster>(self.query());
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Resource, Verdict, decode, postgresql_conf::Text,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict, decode, postgresql_conf::Text,
     schema::parameters,
 };
 use crate::{
@@ -293,6 +293,10 @@ impl PostgresqlCluster {
 }
 
 impl Resource for PostgresqlCluster {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&["/etc/postgresql", "/var/lib/postgresql"])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PgFiles>(());
         if !is_built_in(&self.locale) {

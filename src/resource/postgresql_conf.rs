@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    Files, Flag, Kind, Mode, NodeState, ParamError, Resource, Verdict,
+    Files, Flag, Kind, Mode, NodeState, ParamError, Reach, Resource, Verdict,
     cluster_file::{ClusterFile, FileKind, Known, UNREADABLE, cannot_reload, row, without_server},
     decode,
     schema::{parameters, values},
@@ -256,6 +256,10 @@ fn is_setting_name(name: &str) -> bool {
 }
 
 impl Resource for PostgresqlConf {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&["/etc/postgresql"])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<PgCluster>(self.query());
     }

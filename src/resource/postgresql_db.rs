@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Resource, Verdict, decode,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict, decode,
     schema::{parameters, words},
 };
 use crate::{
@@ -273,6 +273,10 @@ fn normalize_locale(name: &str) -> String {
 }
 
 impl Resource for PostgresqlDb {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&[])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
         for guard in [&self.lc_collate, &self.lc_ctype].into_iter().filter_map(|name| locale_query(name)) {

@@ -5,7 +5,7 @@ use std::{any::Any, collections::BTreeMap, fmt::Write as _};
 use serde::Deserialize;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Resource, State, Verdict,
+    Change, Diff, Files, Flag, Kind, Missing, NodeState, OneOrMany, ParamError, Reach, Resource, State, Verdict,
     content::blocked_by,
     decode,
     postgresql_db::PostgresqlDb,
@@ -269,6 +269,10 @@ impl PostgresqlPrivs {
 }
 
 impl Resource for PostgresqlPrivs {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&[])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
         if self.state == State::Absent && self.kind == Type::Schema {

@@ -4,7 +4,9 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use serde::Deserialize;
 
-use super::{Change, Diff, Files, Kind, Missing, NodeState, ParamError, Resource, State, Verdict, decode, schema::parameters};
+use super::{
+    Change, Diff, Files, Kind, Missing, NodeState, ParamError, Reach, Resource, State, Verdict, decode, schema::parameters,
+};
 use crate::{
     pg::{self, Name, scram},
     question::{
@@ -209,6 +211,10 @@ struct Role {
 }
 
 impl Resource for PostgresqlUser {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&[])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Pg>(self.query());
     }

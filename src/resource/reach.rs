@@ -12,6 +12,9 @@ pub enum Reach<'a> {
     Unknown,
     /// Nothing that is there: something new is made, such as a group.
     Nothing,
+    /// What a server or the firewall keeps for itself, such as rows, settings or one more rule that lets packets in; and files in these directories alone.
+    /// No account, and nothing on which a login depends.
+    Contained(&'static [&'static str]),
     /// The entry at a path, which may be a whole directory.
     Path(&'a RemotePath),
     /// The state of a unit, by its full name.
@@ -24,8 +27,8 @@ pub enum Reach<'a> {
     Firewall,
     /// Packages.
     Packages(Vec<&'a str>),
-    /// A setting of the kernel.
-    Setting(&'a str),
+    /// A setting of the kernel, by its name, and the file that sets it at boot.
+    Setting(&'a str, &'a RemotePath),
 }
 
 /// The files in a home that sshd and login shells read.
@@ -55,20 +58,31 @@ const PACKAGES: &[&str] = &[
 /// How the names of packages begin that are modules of a login.
 const MODULES: &[&str] = &["libpam-", "libnss-"];
 
-impl Reach<'_> {
+impl<'a> Reach<'a> {
+    /// Returns the file that is declared, or all below this directory.
+    #[must_use]
+    pub fn path(&self) -> Option<&'a RemotePath> {
+        match self {
+            Self::Path(path) | Self::Setting(_, path) => Some(path),
+            Self::Unknown
+            | Self::Nothing
+            | Self::Contained(_)
+            | Self::Unit(_)
+            | Self::User(_)
+            | Self::Group(_)
+            | Self::Firewall
+            | Self::Packages(_) => None,
+        }
+    }
+
     /// Whether a change of this could change what is in a file; where it is not known what is changed, it could.
     #[must_use]
     pub fn may_change_file(&self, file: &RemotePath) -> bool {
         match self {
             Self::Unknown => true,
-            Self::Path(path) => touches(file.as_str(), path.as_str()),
-            Self::Nothing
-            | Self::Unit(_)
-            | Self::User(_)
-            | Self::Group(_)
-            | Self::Firewall
-            | Self::Packages(_)
-            | Self::Setting(_) => false,
+            Self::Path(path) | Self::Setting(_, path) => touches(file.as_str(), path.as_str()),
+            Self::Contained(directories) => directories.iter().any(|directory| touches(file.as_str(), directory)),
+            Self::Nothing | Self::Unit(_) | Self::User(_) | Self::Group(_) | Self::Firewall | Self::Packages(_) => false,
         }
     }
 
@@ -79,7 +93,7 @@ impl Reach<'_> {
             Self::Unknown => true,
             Self::Path(path) => ACCOUNTS.iter().any(|file| touches(path.as_str(), file)),
             Self::User(name) | Self::Group(name) => names.iter().any(|known| known == name.as_str()),
-            Self::Nothing | Self::Unit(_) | Self::Firewall | Self::Packages(_) | Self::Setting(_) => false,
+            Self::Nothing | Self::Contained(_) | Self::Unit(_) | Self::Firewall | Self::Packages(_) | Self::Setting(..) => false,
         }
     }
 
@@ -87,7 +101,7 @@ impl Reach<'_> {
     #[must_use]
     pub fn may_lock_out(&self, own: Option<&LoggedIn>) -> bool {
         match self {
-            Self::Unknown | Self::Nothing => false,
+            Self::Unknown | Self::Nothing | Self::Contained(_) => false,
             Self::Path(path) => {
                 let path = path.as_str();
                 let mut trees =
@@ -102,7 +116,7 @@ impl Reach<'_> {
                 let name = name.split(':').next().unwrap_or_default();
                 PACKAGES.contains(&name) || MODULES.iter().any(|module| name.starts_with(module))
             }),
-            Self::Setting(name) => {
+            Self::Setting(name, _) => {
                 let name = name.replace('/', ".");
                 ["net.ipv4.", "net.ipv6."].iter().any(|family| name.starts_with(family))
             }
@@ -119,6 +133,10 @@ impl Reach<'_> {
             (Self::Unknown | Self::Packages(_) | Self::User(_), _)
             | (_, Missing::Other(_))
             | (Self::Nothing | Self::Group(_), Missing::Group(_)) => true,
+            (
+                Self::Contained(directories),
+                Missing::Directory(_) | Missing::File(_) | Missing::LinkTarget(_) | Missing::Unit(_),
+            ) => !directories.is_empty(),
             (Self::Path(path), Missing::Directory(wanted) | Missing::File(wanted) | Missing::LinkTarget(wanted)) => {
                 touches(path.as_str(), wanted.as_str())
             }
@@ -127,7 +145,7 @@ impl Reach<'_> {
             }
             (Self::Path(path), Missing::Unit(_)) => path.as_str().contains("systemd") || path.as_str().contains("/init.d"),
             (Self::Unit(known), missing) => !matches!(missing, Missing::Unit(unit) if unit != known),
-            (Self::Nothing | Self::Group(_) | Self::Firewall | Self::Setting(_), _) => false,
+            (Self::Nothing | Self::Contained(_) | Self::Group(_) | Self::Firewall | Self::Setting(..), _) => false,
         }
     }
 }
@@ -211,7 +229,10 @@ mod tests {
             (Reach::User(&name), user.clone(), true),
             (Reach::Packages(vec!["redis"]), user.clone(), true),
             (Reach::Unknown, user.clone(), true),
-            (Reach::Setting("vm.swappiness"), user, false),
+            (Reach::Setting("vm.swappiness", &file), user.clone(), false),
+            (Reach::Contained(&["/etc/postgresql"]), user, false),
+            (Reach::Contained(&["/etc/postgresql"]), Missing::Unit("postgresql@15-main.service".into()), true),
+            (Reach::Contained(&[]), Missing::Directory(path("/etc/x")), false),
             (Reach::User(&name), Missing::Directory(path("/home/app")), true),
             (Reach::Path(&file), Missing::Directory(path("/srv/app")), true),
             (Reach::Path(&file), Missing::Directory(path("/srv/application")), false),
@@ -235,6 +256,9 @@ mod tests {
         for (reach, changes_file, changes_account) in [
             (Reach::Unknown, true, true),
             (Reach::Nothing, false, false),
+            (Reach::Contained(&[]), false, false),
+            (Reach::Contained(&["/srv/a"]), true, false),
+            (Reach::Setting("vm.swappiness", &file), true, false),
             (Reach::Path(&file), true, false),
             (Reach::Path(&directory), true, false),
             (Reach::Path(&other), false, false),
@@ -254,6 +278,7 @@ mod tests {
 
     #[test]
     fn units_accounts_packages_and_settings_may_lock_out() {
+        let file = RemotePath::new("/etc/sysctl.d/60-x.conf").unwrap();
         let (ops, sudo, redis) =
             (AccountName::new("ops").unwrap(), AccountName::new("sudo").unwrap(), AccountName::new("redis").unwrap());
         for (reach, expected) in [
@@ -267,8 +292,9 @@ mod tests {
             (Reach::Packages(vec!["curl", "sudo"]), true),
             (Reach::Packages(vec!["curl"]), false),
             (Reach::Packages(vec!["openssh-server:amd64"]), true),
-            (Reach::Setting("net/ipv4/conf.all.rp_filter"), true),
-            (Reach::Setting("net.core.somaxconn"), false),
+            (Reach::Setting("net/ipv4/conf.all.rp_filter", &file), true),
+            (Reach::Setting("net.core.somaxconn", &file), false),
+            (Reach::Contained(&["/etc/postgresql"]), false),
             (Reach::Firewall, true),
             (Reach::Unknown, false),
             (Reach::Nothing, false),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Flag, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode, schema::parameters,
+    Change, Diff, Files, Flag, Kind, NodeState, ParamError, Reach, RemotePath, Resource, Verdict, decode, schema::parameters,
     unit_functions,
 };
 use crate::question::{
@@ -167,6 +167,10 @@ fn quoted(name: &str) -> String {
 }
 
 impl Resource for RedisRunning {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&[])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Unit>(self.unit.clone());
         ask.ask::<Redis>(self.instance.clone());

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Contradiction, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict, decode,
+    Change, Contradiction, Diff, Files, Flag, Kind, Missing, NodeState, ParamError, Reach, Resource, Verdict,
+    content::FileContent,
+    decode,
     lock_out::service::{self, Ending},
     schema::{parameters, words},
     unit_functions,
@@ -15,7 +17,7 @@ use crate::question::{
     Questions, Unanswered,
     replaced::Replaced,
     unit::{Unit, full_name},
-    unit_files::{DIRECTORIES, UnitFiles, template_of},
+    unit_files::{DIRECTORIES, UnitFiles, template_of, wanted_by_text},
     unit_state::{ActiveState, LoadState, UnitFileState},
 };
 
@@ -136,10 +138,17 @@ impl Resource for Systemd {
         }))
     }
 
-    /// systemd reads a file right after the task that changes it. What is not known is whether its section `[Install]` is another one.
-    fn due_after(&self, _: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Change> {
-        let is_written = earlier.iter().filter_map(|resource| resource.path()).any(|path| self.is_file_of_it(path.as_str()));
-        (is_written && self.enabled == Some(true)).then(|| {
+    /// systemd reads a file right after the task that changes it. Due are the links that its section `[Install]` wants then and that do not exist.
+    fn due_after(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<Change> {
+        let files = node.answers.get::<UnitFiles>(&self.unit).ok()?;
+        let wants_more = |resource: &&&dyn Resource| {
+            let content = (**resource as &dyn Any).downcast_ref::<FileContent>().and_then(|content| content.text(node));
+            // What another kind of task makes of the file is not known.
+            content.is_none_or(|text| wanted_by_text(&self.unit, &text).iter().any(|link| !files.has(link)))
+        };
+        let writes = |resource: &&&dyn Resource| resource.reach().path().is_some_and(|path| self.is_file_of_it(path.as_str()));
+        let is_due = self.enabled == Some(true) && earlier.iter().filter(writes).any(|resource| wants_more(&resource));
+        is_due.then(|| {
             let mut diff = Diff::none();
             diff.attribute("links", "of the old file", "of the file that an earlier task changes");
             let script = unit_functions::script(APPLY).arg(&self.unit).arg(READ_FILES);
@@ -248,7 +257,7 @@ impl Resource for Systemd {
         Ok(match missing {
             // A missing unit is neither up nor enabled, but "stopped" and "disabled" are about a unit that exists.
             Some(missing) => Verdict::Blocked { missing: vec![missing], change },
-            None if verbs.is_empty() => Verdict::CONVERGED,
+            None if verbs.is_empty() => Verdict::Converged { note: self.other_links(unit, files) },
             None => Verdict::Change(change),
         })
     }
@@ -258,6 +267,19 @@ impl Systemd {
     /// Whether it only restarts a unit that runs a replaced program, so that there may be no unit.
     fn declares_no_state(&self) -> bool {
         self.started.is_none() && self.enabled.is_none() && self.masked.is_none()
+    }
+
+    /// Says which links enable it besides those that its file wants. They may be another's, so they stay.
+    fn other_links(&self, unit: &Unit, files: &UnitFiles) -> Option<String> {
+        let is_plain = self.enabled == Some(true) && unit.file_state == UnitFileState::Enabled && unit.id == self.unit;
+        let stale = if is_plain { files.stale() } else { Vec::new() };
+        (!stale.is_empty()).then(|| {
+            format!(
+                "also enabled by {}, which its `[Install]` does not want: `systemctl reenable {}` removes that",
+                stale.join(", "),
+                self.unit
+            )
+        })
     }
 
     /// Whether this is a file of the unit: the unit's, its template's, or a drop-in.

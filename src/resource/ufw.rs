@@ -199,7 +199,7 @@ impl Resource for Ufw {
     fn reach(&self) -> Reach<'_> {
         match self {
             // It only lets more packets through.
-            Self::Rule(wanted) if wanted.action == Action::Allow && !wanted.delete && !wanted.only => Reach::Unknown,
+            Self::Rule(wanted) if wanted.action == Action::Allow && !wanted.delete && !wanted.only => Reach::Contained(&[]),
             Self::Rule(_) | Self::Whole { .. } => Reach::Firewall,
         }
     }

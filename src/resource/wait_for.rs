@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Change, Diff, Files, Kind, NodeState, ParamError, RemotePath, Resource, Verdict, decode,
+    Change, Diff, Files, Kind, NodeState, ParamError, Reach, RemotePath, Resource, Verdict, decode,
     schema::{parameters, words},
 };
 use crate::{
@@ -89,6 +89,10 @@ fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resou
 }
 
 impl Resource for WaitFor {
+    fn reach(&self) -> Reach<'_> {
+        Reach::Contained(&[])
+    }
+
     fn questions(&self, ask: &mut Questions) {
         match &self.target {
             Target::Port(..) => ask.ask::<Listening>(()),

@@ -279,6 +279,12 @@ impl SshArguments {
         Ok(arguments)
     }
 
+    /// Returns the private keys that they name.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let keys = self.options.iter().filter(|(keyword, _)| keyword.eq_ignore_ascii_case("IdentityFile"));
+        keys.map(|(_, value)| value.trim_matches('"')).filter(|value| *value != "none")
+    }
+
     /// `KEY=VALUE` or `KEY VALUE`, as after `-o`.
     fn option(&mut self, text: &str) -> Result<(), SshArgumentsError> {
         let no_value = || SshArgumentsError::NoValue(format!("-o {text}"));
@@ -432,5 +438,12 @@ mod tests {
         a quotation in `-J 'gate` does not end
         "#
         );
+    }
+
+    #[test]
+    fn the_private_keys_of_the_arguments_are_known() {
+        let arguments = "-i /a -o IdentityFile='\"/b c\"' -oidentityfile=none -o ProxyJump=x";
+        let arguments = SshArguments::parse(arguments).unwrap();
+        assert_eq!(arguments.keys().collect::<Vec<_>>(), ["/a", "/b c"]);
     }
 }

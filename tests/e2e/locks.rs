@@ -14,6 +14,23 @@ tasks:
 ";
 
 #[test]
+fn a_node_with_two_names_is_not_told_to_wait_for_itself() {
+    let node = TestNode::bare();
+    let project = Project::toy(&[("one", &node), ("two", &node)], &ROLE.replace("gate write; ", ""));
+    let inventory = fs::read_to_string(project.path("inventory/hosts.yml")).unwrap();
+    // The same address in another spelling, which only the network knows to be one.
+    let (before, after) = inventory.rsplit_once(&format!("ansible_host: {}", node.address)).unwrap();
+    let other = format!("ansible_host: '::ffff:{0}'\n      ansible_ssh_extra_args: -o HostKeyAlias={0}", node.address);
+    project.write("inventory/hosts.yml", &format!("{before}{other}{after}"));
+    let deploy = project.json(&["deploy"]);
+    deploy.assert_code(1);
+    let told: Vec<&str> = ["one", "two"].into_iter().filter(|host| deploy.host(host)["status"] == "failed").collect();
+    assert_eq!(told.len(), 1, "{}", deploy.stdout);
+    let error = deploy.host(told[0])["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("this run itself holds the node, under another name"), "{error}");
+}
+
+#[test]
 fn a_node_that_is_held_says_by_whom_and_can_be_waited_for_and_looked_at() {
     let node = TestNode::bare().with_gates();
     let project = Project::toy(&[("host", &node)], ROLE);

@@ -34,7 +34,7 @@ use crate::{
         unit_files,
         way::TrustedOwners,
     },
-    resource::{Change, NodeState, Resource, Verdict, do_not_exist, unit_functions},
+    resource::{Change, NodeState, Resource, Verdict, do_not_exist, judge, unit_functions},
     script::Script,
     secret::SecretValues,
     transport::{Channel, Frame, LinkError, Step, StepError, StepOutput},
@@ -216,11 +216,7 @@ impl<'a> ApplyRun<'a> {
         let predicted = self.items[index].pending();
         let marks: Vec<String> = task.notify.iter().map(|handler| crate::values::mark_name(&task.role, handler)).collect();
         let unanswered = |error: Unanswered| Failure::Item(error.to_string());
-        let verdict = resource.compare(&self.state()).map_err(unanswered)?;
-        if let Some(found) = resource.contradicted(&self.state()).map_err(unanswered)? {
-            return Err(Failure::Item(found.reason));
-        }
-        let change = match verdict {
+        let change = match judge(resource, &self.state(), &[]).map_err(unanswered)? {
             Verdict::Converged { note } if predicted => {
                 if !marks.is_empty() {
                     // Its handlers must run whichever task made the change. One restart too many does no harm.
@@ -234,9 +230,6 @@ impl<'a> ApplyRun<'a> {
             Verdict::Blocked { missing, .. } => return Err(Failure::Item(do_not_exist(&missing))),
             Verdict::Change(change) => change,
         };
-        if let Some(reason) = resource.refuse(&self.state(), &[]) {
-            return Err(Failure::Item(reason));
-        }
         let limit = task.timeout.unwrap_or_else(|| change.script.time_limit());
         let script = change.script.clone().limit(limit);
         let armed = self.way_in.arm_for_task(task, resource, self.items, &self.answers);
@@ -280,7 +273,7 @@ impl<'a> ApplyRun<'a> {
         }
         scripts.push(script.clone());
         // Otherwise systemd would go on with the old text, and a later task would wait for it.
-        if resource.path().is_some_and(|path| unit_files::is_unit_file(path.as_str())) {
+        if resource.reach().path().is_some_and(|path| unit_files::is_unit_file(path.as_str())) {
             scripts.push(unit_functions::read_files());
         }
         scripts.extend(accept.clone());

@@ -92,7 +92,13 @@ impl<'a> WayIn<'a> {
             Reach::Path(path) => Some(way_in::accept(&Accepted::Path(path.clone()))),
             Reach::User(_) | Reach::Group(_) => Some(way_in::accept(&Accepted::Account)),
             // What runs is noted anew before the next change.
-            Reach::Unknown | Reach::Nothing | Reach::Unit(_) | Reach::Firewall | Reach::Packages(_) | Reach::Setting(_) => None,
+            Reach::Unknown
+            | Reach::Nothing
+            | Reach::Contained(_)
+            | Reach::Unit(_)
+            | Reach::Firewall
+            | Reach::Packages(_)
+            | Reach::Setting(..) => None,
         }
     }
 

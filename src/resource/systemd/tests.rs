@@ -229,7 +229,10 @@ fn an_enabled_unit_has_the_links_that_install_wants() {
     let enabled = || unit("loaded", "active", "enabled");
     let wanted = json!({"name": "redis", "enabled": true});
     let both = ["old.target.wants/redis.service", "multi-user.target.wants/redis.service"];
-    assert!(matches!(compare_files(wanted.clone(), enabled(), files(&both)), Verdict::Converged { .. }));
+    assert!(matches!(compare_files(wanted.clone(), enabled(), files(&both)), Verdict::Converged { note: None }), "a package's");
+    let own = UnitFiles { own_links: both.map(str::to_owned).into(), ..files(&both) };
+    let Verdict::Converged { note: Some(note) } = compare_files(wanted.clone(), enabled(), own) else { panic!() };
+    insta::assert_snapshot!(note, @"also enabled by old.target.wants/redis.service, which its `[Install]` does not want: `systemctl reenable redis.service` removes that");
     let Verdict::Change(found) = compare_files(wanted.clone(), enabled(), files(&both[..1])) else { panic!() };
     assert_eq!(found.summary, "reenable");
     insta::assert_snapshot!(lines(&found.diff), @r"
@@ -270,14 +273,22 @@ fn a_mask_that_ends_at_the_next_boot_is_not_enough() {
 
 #[test]
 fn a_file_that_an_earlier_task_changes_may_have_another_install() {
-    let due = |path: &str, name: &str, state: serde_json::Value| {
-        let copy = crate::resource::KINDS.iter().find(|kind| kind.name == "copy").unwrap();
-        let earlier = (copy.decode)(json!({"dest": path, "content": "x"}), &mut NoFiles).unwrap();
-        let node = NodeState { answers: &Answers::default(), secrets: &SecretValues::default() };
+    let due_with = |links: &[&str], kind: &str, path: &str, name: &str, state: serde_json::Value| {
+        let kind = crate::resource::KINDS.iter().find(|known| known.name == kind).unwrap();
+        let install = match kind.name {
+            "copy" => json!({"dest": path, "content": "[Unit]\n[Install]\nWantedBy=multi-user.target\n"}),
+            _ => json!({"path": path, "line": "Restart=always"}),
+        };
+        let earlier = (kind.decode)(install, &mut NoFiles).unwrap();
+        let mut answers = Answers::default();
+        let files = UnitFiles { links: links.iter().map(ToString::to_string).collect(), ..UnitFiles::default() };
+        answers.set::<UnitFiles>(full_name(name).unwrap(), Ok(files));
+        let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
         let mut parameters = json!({"name": name});
         parameters.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
         systemd(parameters).unwrap().due_after(&node, &[earlier.as_ref()]).map(|change| change.summary)
     };
+    let due = |path: &str, name: &str, state: serde_json::Value| due_with(&[], "copy", path, name, state);
     let (enabled, due_then) = (json!({"enabled": true}), Some("as its new file says".to_owned()));
     for (path, name) in [
         ("/etc/systemd/system/redis.service", "redis"),
@@ -288,6 +299,10 @@ fn a_file_that_an_earlier_task_changes_may_have_another_install() {
         assert_eq!(due(path, name, enabled.clone()), due_then, "{path}");
         assert_eq!(due(path, name, json!({"state": "started"})), None, "systemd reads it right after the task that writes it");
     }
+    // Nothing becomes due where its links exist, unless it is not known what becomes of the file.
+    let (file, links) = ("/etc/systemd/system/redis.service", ["multi-user.target.wants/redis.service"]);
+    assert_eq!(due_with(&links, "copy", file, "redis", enabled.clone()), None);
+    assert_eq!(due_with(&links, "lineinfile", file, "redis", enabled.clone()), due_then);
     for path in ["/etc/redis.service", "/etc/systemd/system/other.service", "/etc/systemd/system/x.target.wants/redis.service"] {
         assert_eq!(due(path, "redis", enabled.clone()), None, "{path}");
     }
