@@ -77,12 +77,27 @@ struct Keys {
 
 impl Keys {
     fn derive(password: &str, salt: &[u8], iterations: u32) -> Self {
+        #[cfg(test)]
+        DERIVED.set(DERIVED.get() + 1);
         // HMAC accepts keys of any length (RFC 2104), so this and the calls below never fail.
         let salted = pbkdf2::pbkdf2_array::<Hmac<Sha256>, 32>(password.as_bytes(), salt, iterations);
         let salted = Zeroizing::new(salted.unwrap_or_default());
         let client = Zeroizing::new(hmac(salted.as_slice(), b"Client Key"));
         Self { stored: Sha256::digest(client.as_slice()).into(), server: hmac(salted.as_slice(), b"Server Key") }
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static DERIVED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Returns how many keys this thread has derived for `work`: each takes thousands of iterations.
+#[cfg(test)]
+pub(crate) fn derived(work: impl FnOnce()) -> usize {
+    let before = DERIVED.get();
+    work();
+    DERIVED.get() - before
 }
 
 fn parse(verifier: &str) -> Option<(u32, Vec<u8>, Keys)> {

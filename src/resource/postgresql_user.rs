@@ -268,7 +268,7 @@ fn verifier_matches(secret: &SecretId, verifier: Option<&str>, node: &NodeState<
     if let Some(reason) = scram::password_error(value.expose()) {
         return Err(RevealError::NotEncodable { secret: secret.clone(), reason }.to_string());
     }
-    Ok(verifier.is_some_and(|verifier| scram::verify(verifier, value.expose())))
+    Ok(verifier.is_some_and(|verifier| node.secrets.verifies(secret, verifier)))
 }
 
 /// Returns the secret that is the whole password.

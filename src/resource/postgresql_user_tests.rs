@@ -64,6 +64,18 @@ fn a_role_with_its_password_is_converged() {
 }
 
 #[test]
+fn the_prediction_and_the_task_derive_one_key_together() {
+    let verifier = scram::make("p2-Secret", b"salt").unwrap();
+    let (known, row) = (known(), row(Some(&verifier)));
+    let derived = scram::derived(|| {
+        for _ in ["prediction", "task", "last look"] {
+            assert!(matches!(verdict(&app(), vec![row.clone()], &known), Verdict::Converged { .. }));
+        }
+    });
+    assert_eq!(derived, 1);
+}
+
+#[test]
 fn a_new_role_never_exists_without_its_password() {
     let change = change(verdict(&app(), Vec::new(), &known()));
     assert_eq!((change.summary.as_str(), change.replaces), ("create the role", false));

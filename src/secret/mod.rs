@@ -12,7 +12,11 @@ pub use nonce::nonce;
 pub use password::{ALPHABET, generate};
 pub use provided::ProvidedValues;
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -304,16 +308,36 @@ impl<'de> serde::Deserialize<'de> for Sealed {
 }
 
 /// The values of secrets that are known in this run.
-#[derive(Default, Clone)]
+#[derive(Default)]
 pub struct SecretValues {
     values: HashMap<SecretId, Secret>,
     hidden: Vec<(String, Secret)>,
+    /// Which verifiers belong to which secret: a prediction, a change and a health check ask the same, and each answer takes milliseconds.
+    verified: Mutex<HashMap<(SecretId, String), bool>>,
+}
+
+impl Clone for SecretValues {
+    fn clone(&self) -> Self {
+        let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { values: self.values.clone(), hidden: self.hidden.clone(), verified: Mutex::new(verified) }
+    }
 }
 
 impl SecretValues {
     /// Stores a value.
     pub fn insert(&mut self, secret: impl Into<SecretId>, value: Secret) {
-        self.values.insert(secret.into(), value);
+        let secret = secret.into();
+        // They were compared with the value before.
+        self.verified.get_mut().unwrap_or_else(PoisonError::into_inner).retain(|(known, _), _| *known != secret);
+        self.values.insert(secret, value);
+    }
+
+    /// Returns whether a verifier of PostgreSQL belongs to the value of a secret. The value of an unknown secret has none.
+    #[must_use]
+    pub fn verifies(&self, secret: &SecretId, verifier: &str) -> bool {
+        let Some(value) = self.get(secret) else { return false };
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        *verified.entry((secret.clone(), verifier.to_owned())).or_insert_with(|| scram::verify(verifier, value.expose()))
     }
 
     /// Adds a value that no text uses, but that no output may show: `label` stands in its place.
@@ -423,6 +447,26 @@ mod tests {
         values.insert(redis(), Secret::new("pässword".into()));
         let error = sealed.reveal(&values).unwrap_err().to_string();
         assert!(error.contains("`REDIS_PASSWORD` of `db`") && !error.contains("pässword"), "{error}");
+    }
+
+    #[test]
+    fn a_verifier_is_compared_with_a_value_once() {
+        let mut values = SecretValues::default();
+        let verifier = scram::make("p-ss", b"salt").unwrap();
+        assert!(!values.verifies(&redis(), &verifier));
+        values.insert(redis(), Secret::new("p-ss".into()));
+        let derived = scram::derived(|| {
+            assert!(values.verifies(&redis(), &verifier) && values.verifies(&redis(), &verifier));
+            assert!(values.clone().verifies(&redis(), &verifier));
+        });
+        assert_eq!(derived, 1);
+        assert!(!values.verifies(&redis(), &scram::make("other", b"salt").unwrap()));
+        let other = SecretRef { host: "db".into(), name: "OTHER".into() };
+        values.insert(other.clone(), Secret::new("other".into()));
+        assert!(!values.verifies(&other.into(), &verifier));
+        values.insert(redis(), Secret::new("new".into()));
+        assert!(!values.verifies(&redis(), &verifier), "the value is another one");
+        assert!(!format!("{values:?}").contains("SCRAM"));
     }
 
     #[test]
