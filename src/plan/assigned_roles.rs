@@ -27,7 +27,7 @@ pub(super) fn assign(
     }
     let mut assigned: HashMap<String, Vec<String>> = HashMap::new();
     for host in hosts {
-        let names = assigned.entry(host.name.clone()).or_default();
+        let names = assigned.entry(host.name().to_owned()).or_default();
         for (role, span) in host::roles(project, host, errors).into_iter().flatten() {
             if !known.contains(&role) {
                 errors.push(unknown(&role, span));
@@ -78,7 +78,7 @@ fn narrow_to_requested(
     for role in &request.roles {
         let without: Vec<&str> = hosts
             .iter()
-            .map(|host| host.name.as_str())
+            .map(|host| host.name())
             .filter(|host| !assigned.get(*host).is_some_and(|roles| roles.contains(role)))
             .collect();
         let span = argument("--role", role);
@@ -112,7 +112,7 @@ fn declared_roles(project: &Project) -> DeclaredRoles {
     let set: Vec<(String, Vec<String>)> = all
         .filter_map(|vars| {
             let roles = host::roles(project, &vars, &mut ignored)?;
-            Some((vars.name, roles.into_iter().map(|(role, _)| role).collect()))
+            Some((vars.name().to_owned(), roles.into_iter().map(|(role, _)| role).collect()))
         })
         .collect();
     if set.is_empty() {

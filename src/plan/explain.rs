@@ -161,9 +161,9 @@ fn roles(project: &Project, vars: &Arc<HostVars>, request: &Request, errors: &mu
     if request.roles.is_empty() && host::roles(project, vars, &mut Diagnostics::default()).is_none_or(|roles| roles.is_empty()) {
         return Vec::new();
     }
-    let request = Request { limit: Some(vars.name.clone()), ..request.clone() };
+    let request = Request { limit: Some(vars.name().to_owned()), ..request.clone() };
     let known = known_roles(&request.project, &project.files, errors);
-    assigned_roles::assign(project, std::slice::from_ref(vars), &request, &known, errors).remove(&vars.name).unwrap_or_default()
+    assigned_roles::assign(project, std::slice::from_ref(vars), &request, &known, errors).remove(vars.name()).unwrap_or_default()
 }
 
 fn without_warnings(found: Diagnostics) -> Diagnostics {
@@ -211,7 +211,7 @@ impl<'a> Explainer<'a> {
             let candidate = Candidate { layer: Layer::Extra, span: extra.span.clone(), written: Written::Data(&extra.value) };
             set.entry(name.clone()).or_default().push(candidate);
         }
-        for (whose, layer) in project.inventory.layers_with_owners(&host.name).into_iter().rev() {
+        for (whose, layer) in project.inventory.layers_with_owners(host.name()).into_iter().rev() {
             for (key, node) in layer.vars.iter().rev() {
                 let layer = match whose {
                     LayerOwner::Group(group) => Layer::Group(group.to_owned()),
@@ -254,14 +254,14 @@ impl<'a> Explainer<'a> {
     }
 
     fn unknown(&self, name: &str) -> Diagnostic {
-        let diagnostic = Diagnostic::error(format!("`{}` has no variable `{name}`", self.host.name)).at(argument("VAR", name));
+        let diagnostic = Diagnostic::error(format!("`{}` has no variable `{name}`", self.host.name())).at(argument("VAR", name));
         let of_roles = self.order.iter().flat_map(|role| role.defaults.keys().chain(role.secrets.keys()));
         let mut known: Vec<&str> = self.set.keys().chain(of_roles).map(String::as_str).chain(MAGIC.iter().copied()).collect();
         known.sort_unstable();
         known.dedup();
         match did_you_mean(name, known) {
             Some(near) => diagnostic.suggest(Some(near)),
-            None => diagnostic.help(format!("`explain {}` lists all its variables", self.host.name)),
+            None => diagnostic.help(format!("`explain {}` lists all its variables", self.host.name())),
         }
     }
 
@@ -368,7 +368,7 @@ impl<'a> Explainer<'a> {
                         }
                         if !self.project.extra.contains_key(name) && seen.insert(name.to_owned()) {
                             let declared = || scope.roles.iter().find_map(|role| role.defaults.get(name)?.value.as_ref());
-                            waiting.extend(self.host.values.get(name).or_else(declared));
+                            waiting.extend(self.host.value(name).or_else(declared));
                         }
                     }
                 }

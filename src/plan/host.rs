@@ -27,7 +27,7 @@ pub(super) fn variables(project: &Project, name: &str) -> HostVars {
     let layers = project.inventory.layers(name);
     let values = layers.iter().flat_map(|layer| &layer.vars).map(|(key, node)| (key.name.clone(), node.clone())).collect();
     let group_names = project.inventory.group_names(name).into_iter().map(str::to_owned).collect();
-    HostVars { name: name.to_owned(), values, group_names }
+    HostVars::new(name, values, group_names)
 }
 
 /// The name of a role, and where it is assigned.
@@ -37,7 +37,7 @@ pub(super) type AssignedRole = (String, Option<Span>);
 pub(super) fn roles(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<Vec<AssignedRole>> {
     let scope = Scope::new(project, host, None, None);
     let is_extra = project.extra.contains_key("autobot_roles");
-    let node = host.values.get("autobot_roles").filter(|_| !is_extra);
+    let node = host.value("autobot_roles").filter(|_| !is_extra);
     let span = || variable_span(project, host, "autobot_roles");
     let value = scope.variable("autobot_roles");
     errors.extend(scope.take_errors());
@@ -89,7 +89,7 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         })
     };
     let mut connection = ConnectionVars {
-        host: text("ansible_host").or_else(|| text("ansible_ssh_host")).unwrap_or_else(|| host.name.clone()),
+        host: text("ansible_host").or_else(|| text("ansible_ssh_host")).unwrap_or_else(|| host.name().to_owned()),
         port: typed("ansible_port", VarType::Port)
             .or_else(|| typed("ansible_ssh_port", VarType::Port))
             .and_then(|port| u16::try_from(port.as_u64()?).ok()),
@@ -122,13 +122,12 @@ pub(super) fn connection(project: &Project, host: &HostVars, errors: &mut Diagno
         diagnostic.span = variable_span(project, host, "ansible_connection");
         scope.fail(diagnostic);
     }
-    let is_set =
-        |name: &str| host.values.get(name).is_none_or(|node| !matches!(&node.value, Yaml::Null) && node.as_str() != Some(""));
+    let is_set = |name: &str| host.value(name).is_none_or(|node| !matches!(&node.value, Yaml::Null) && node.as_str() != Some(""));
     let value = |name: &str| {
         let matters = connection_words::is_judged_by_value(name);
         if matters { scope.variable(name).ok().flatten() } else { is_set(name).then_some(Value::Bool(true)) }
     };
-    let names = host.values.keys().chain(project.extra.keys());
+    let names = host.names().chain(project.extra.keys());
     for (name, diagnostic) in connection_words::check(names, value, connection.r#become) {
         scope.fail(Diagnostic { span: variable_span(project, host, name), ..diagnostic });
     }
@@ -152,7 +151,7 @@ fn bare_name(plugin: &str) -> &str {
 
 fn variable_span(project: &Project, host: &HostVars, name: &str) -> Option<Span> {
     let extra = project.extra.get(name).map(|extra| extra.span.clone());
-    extra.or_else(|| host.values.get(name).map(|node| node.span.clone()))
+    extra.or_else(|| host.value(name).map(|node| node.span.clone()))
 }
 
 /// Returns the secrets that roles need on a host, its own and those of other hosts, each once. `declared` holds the sources from the host's variables.
@@ -168,7 +167,7 @@ pub(super) fn secrets(
     for role in given.flat_map(|role| project.with_required(role)) {
         for (name, source) in &role.secrets {
             let Some(mut spec) = secret(project, host, role, name, source, errors) else { continue };
-            let owner_vars = (spec.secret.host != host.name).then(|| variables(project, &spec.secret.host));
+            let owner_vars = (spec.secret.host != host.name()).then(|| variables(project, &spec.secret.host));
             let owner_vars = owner_vars.map(|owner| outside::declared(project, &owner, errors));
             spec.outside = owner_vars.as_ref().unwrap_or(declared).get(name).cloned().or(spec.outside);
             match specs.iter_mut().find(|known| known.secret == spec.secret) {
@@ -212,7 +211,7 @@ fn secret(
         }
     };
     // The owner's variables say where it is stored; they may differ from the reader's.
-    let owner = if owner == host.name { None } else { Some(variables(project, &owner)) };
+    let owner = if owner == host.name() { None } else { Some(variables(project, &owner)) };
     let owner = owner.as_ref().unwrap_or(host);
     let scope = Scope::new(project, owner, Some(role), None);
     scope.secrets.set(Secrets::Forbidden("where a secret is declared"));
@@ -246,7 +245,7 @@ fn spec(scope: &Scope<'_>, host: &HostVars, role: &Role, name: &str, source: &Se
     let outside = source.from.as_ref().map(|from| outside::from_role(scope, name, from)).transpose()?;
     let account = |node: Option<&Node>| AccountName::new(&text(node, "root")?).map_err(|error| invalid(node, error));
     Ok(SecretSpec {
-        secret: SecretRef { host: host.name.clone(), name: name.to_owned() },
+        secret: SecretRef { host: host.name().to_owned(), name: name.to_owned() },
         file,
         length,
         without,

@@ -19,18 +19,18 @@ pub(super) fn hostvars(project: &Project) -> Value {
     for name in project.inventory.hosts.keys() {
         let host = host::variables(project, name);
         let scope = Scope::new(project, &host, None, None);
-        let mut names: Vec<&String> = host.values.keys().chain(project.extra.keys()).collect();
+        let mut names: Vec<&String> = host.names().chain(project.extra.keys()).collect();
         names.sort_unstable();
         names.dedup();
         let mut values: HashMap<String, Value> = HashMap::new();
         for variable in names {
-            let asks = host.values.get(variable).is_some_and(|node| reaches_hostvars(&host, node));
+            let asks = host.value(variable).is_some_and(|node| reaches_hostvars(&host, node));
             if !asks && let Ok(Some(value)) = scope.variable(variable) {
                 values.insert(variable.clone(), value);
             }
         }
         values.insert("inventory_hostname".to_owned(), json!(name));
-        values.insert("group_names".to_owned(), json!(host.group_names));
+        values.insert("group_names".to_owned(), json!(host.group_names()));
         all.insert(name.clone(), json!(values));
     }
     Value::Object(all)
@@ -43,7 +43,8 @@ fn reaches_hostvars(host: &scope::HostVars, node: &Node) -> bool {
         if mentions(node, "hostvars") {
             return true;
         }
-        waiting.extend(host.values.iter().filter(|(name, _)| mentions(node, name) && seen.insert(*name)).map(|(_, value)| value));
+        let mentioned = host.names().filter(|name| mentions(node, name) && seen.insert(*name));
+        waiting.extend(mentioned.filter_map(|name| host.value(name)));
     }
     false
 }

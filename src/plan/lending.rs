@@ -30,7 +30,7 @@ pub const LAB: &str = "autobot_lab";
 /// # Errors
 /// The value depends on the node, or does not match exactly one host of the inventory.
 pub(super) fn owner(project: &Project, reader: &HostVars, role: &Role, source: &SecretSource) -> Result<String, Diagnostics> {
-    let Some(node) = &source.host else { return Ok(reader.name.clone()) };
+    let Some(node) = &source.host else { return Ok(reader.name_in_token().to_owned()) };
     let scope = Scope::new(project, reader, Some(role), None);
     scope.secrets.set(Secrets::Forbidden("where a secret is declared"));
     let Ok(text) = scope.text(node) else { return Err(scope.take_errors()) };
@@ -164,7 +164,7 @@ fn add(specs: &mut Vec<SecretSpec>, spec: SecretSpec) {
 
 /// A lab node must not read secrets of a real node, nor a real node those of a lab node.
 fn check_labs(project: &Project, plans: &[HostPlan], errors: &mut Diagnostics) {
-    let lab_of = |host: &str| host::variables(project, host).values.get(LAB).map(raw);
+    let lab_of = |host: &str| host::variables(project, host).value(LAB).map(raw);
     for (reader, spec) in plans.iter().flat_map(|plan| plan.borrowed.iter().map(move |spec| (&plan.name, spec))) {
         let owner = &spec.secret.host;
         if lab_of(reader) != lab_of(owner) {

@@ -14,6 +14,7 @@ use crate::{
 use super::{
     Handler, HandlerStep, HealthItem, HealthStep, HostPlan, Plan, Request, RolePlan, Step, Task, Variables, Visitor, World,
     Worlds, ansible_cfg, assigned_roles,
+    checked::{Checked, Part, Subject},
     expand::ItemSource,
     extra, host, lending, outside, ports,
     project::Project,
@@ -58,12 +59,13 @@ pub fn load(request: &Request) -> Result<Plan, Diagnostics> {
     }
     let mut plans = Vec::new();
     let mut by_host = Vec::new();
+    let mut checked = Checked::default();
     for vars in &hosts {
         // A host without roles is neither contacted nor held.
-        let Some(roles) = assigned.get(&vars.name) else { continue };
+        let Some(roles) = assigned.get(vars.name()) else { continue };
         let mut host_errors = Diagnostics::default();
-        plans.push(plan_host(&project, vars, roles, &tags, &mut host_errors));
-        by_host.push((vars.name.as_str(), host_errors));
+        plans.push(plan_host(&project, vars, roles, &tags, &mut checked, &mut host_errors));
+        by_host.push((vars.name(), host_errors));
     }
     errors.extend(name_hosts(by_host));
     if !request.only_health {
@@ -195,13 +197,14 @@ fn plan_host(
     vars: &Arc<HostVars>,
     roles: &[String],
     tags: &Tags<'_>,
+    checked: &mut Checked,
     errors: &mut Diagnostics,
 ) -> HostPlan {
     let roles = select::in_order(roles, &project.roles);
     let connection = host::connection(project, vars, errors);
     let outside = outside::declared(project, vars, errors);
     let secrets = host::secrets(project, vars, &roles, &outside, errors);
-    let (secrets, borrowed) = secrets.into_iter().partition(|spec| spec.secret.host == vars.name);
+    let (secrets, borrowed) = secrets.into_iter().partition(|spec| spec.secret.host == vars.name());
     let everything = ["all", "never"].map(str::to_owned);
     let mut plans = Vec::new();
     for name in &roles {
@@ -219,28 +222,31 @@ fn plan_host(
         };
         let plan = role_plan(tags);
         // Tasks that the tags exclude are checked too; the selected ones must also work without the results of the others.
-        check_variables(project, vars, role, errors);
-        check(&role_plan(&Tags { only: &everything, skip: &[] }), errors);
+        let number = project.roles.get_index_of(name).unwrap_or_default();
+        let mut check = Check { host: vars, role: number, tagged: false, checked, errors };
+        check.variables(project, role);
+        check.items(&role_plan(&Tags { only: &everything, skip: &[] }));
         if plan.steps.len() < role.tasks.len() {
-            check(&plan, errors);
+            check.tagged = true;
+            check.items(&plan);
         }
         plans.push(plan);
     }
     // The file that sets its address, if there is one.
-    let named_in = vars.values.get("ansible_host").map(|address| &address.span);
-    let named_in = named_in.or_else(|| project.inventory.hosts.get(&vars.name).map(|host| &host.span));
+    let named_in = vars.value("ansible_host").map(|address| &address.span);
+    let named_in = named_in.or_else(|| project.inventory.hosts.get(vars.name()).map(|host| &host.span));
     let named_in = named_in.map(|span| span.file.shown.clone()).unwrap_or_default();
     let trusted_owners = trusted::owners(project, vars, errors);
     let open_ports = ports::open_ports(project, vars, &roles, tags, errors);
     let variables = Variables { project: Arc::clone(project), host: Arc::clone(vars) };
     HostPlan {
-        name: vars.name.clone(),
+        name: vars.name().to_owned(),
         named_in,
         roles: plans,
         secrets,
         borrowed,
         lent: Vec::new(),
-        vaulted: project.vaulted_of(&vars.name),
+        vaulted: project.vaulted_of(vars.name()),
         open_ports,
         trusted_owners,
         trust: project.files.boundary.trust,
@@ -253,29 +259,53 @@ fn numbers(selected: impl Iterator<Item = bool>) -> impl Iterator<Item = usize> 
     selected.enumerate().filter_map(|(number, selected)| selected.then_some(number))
 }
 
-/// Evaluates each variable of a role on a host, whether a task uses it or not.
-fn check_variables(project: &Project, vars: &HostVars, role: &Role, errors: &mut Diagnostics) {
-    let world = World::stand_in();
-    let scope = Scope::new(project, vars, Some(role), Some(&world));
-    scope.secrets.set(Secrets::Tokens);
-    for name in role.defaults.keys().filter(|name| !MAGIC.contains(&name.as_str())) {
-        let _ = scope.variable(name);
-    }
-    errors.extend(scope.take_errors());
-}
-
-/// Expands a role with stand-in facts and results.
-fn check(plan: &RolePlan, errors: &mut Diagnostics) {
-    let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), &mut Check { errors });
-}
-
-/// Collects errors.
+/// Checks a role on a host, and collects the errors.
 struct Check<'a> {
+    host: &'a HostVars,
+    role: usize,
+    tagged: bool,
+    checked: &'a mut Checked,
     errors: &'a mut Diagnostics,
+}
+
+impl Check<'_> {
+    /// Evaluates each variable of the role, whether a task uses it or not.
+    fn variables(&mut self, project: &Project, role: &Role) {
+        let (subject, vars) = (self.subject(Part::Variables), self.host);
+        let evaluated = self.checked.unless_known(subject, vars, || {
+            let world = World::stand_in();
+            let scope = Scope::new(project, vars, Some(role), Some(&world));
+            scope.secrets.set(Secrets::Tokens);
+            for name in role.defaults.keys().filter(|name| !MAGIC.contains(&name.as_str())) {
+                let _ = scope.variable(name);
+            }
+            scope.take_errors().into_result(())
+        });
+        self.errors.extend(evaluated.and_then(Result::err).unwrap_or_default());
+    }
+
+    /// Expands the role with stand-in facts and results.
+    fn items(&mut self, plan: &RolePlan) {
+        let Ok(()) = walk(std::slice::from_ref(plan), &mut Worlds::stand_in(), self);
+    }
+
+    fn subject(&self, part: Part) -> Subject {
+        Subject { role: self.role, tagged: self.tagged, part }
+    }
 }
 
 impl Visitor for Check<'_> {
     type Stop = Infallible;
+
+    fn expand_task(&mut self, step: &Step, world: &World) -> Result<Vec<Task>, Diagnostics> {
+        let subject = self.subject(Part::Task(step.0.number));
+        self.checked.unless_known(subject, self.host, || step.expand(world)).unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    fn expand_health(&mut self, step: &HealthStep, world: &World) -> Result<Option<HealthItem>, Diagnostics> {
+        let subject = self.subject(Part::Health(step.0.number));
+        self.checked.unless_known(subject, self.host, || step.expand(world)).unwrap_or(Ok(None))
+    }
 
     fn task(&mut self, step: &Step, world: &World, expanded: Result<Vec<Task>, Diagnostics>) -> Result<Value, Infallible> {
         let task: &TaskSource = step.0.task();

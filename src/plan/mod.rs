@@ -2,6 +2,7 @@
 
 mod ansible_cfg;
 mod assigned_roles;
+mod checked;
 mod connection_words;
 mod contacts;
 mod expand;

@@ -67,7 +67,7 @@ pub(super) fn declared(project: &Project, host: &HostVars, errors: &mut Diagnost
     let whose = if extra.is_some() { Trust::Own } else { project.inventory.trust };
     let written = match extra {
         Some(extra) => extra.vaulted.as_ref(),
-        None => host.values.get(VARIABLE),
+        None => host.value(VARIABLE),
     };
     let span = extra.map(|extra| &extra.span).or_else(|| written.map(|node| &node.span));
     let at = |node: Option<&Node>| node.map(|node| node.span.clone()).or_else(|| span.cloned());
@@ -160,7 +160,7 @@ const BECOME_PASSWORD: [&str; 3] = ["ansible_become_password", "ansible_become_p
 
 /// Returns the source of the password for sudo on a host: a value encrypted with Ansible Vault, or a source as in `autobot_secrets`.
 pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<ExternalValue> {
-    let is_set = |name: &&&str| host.values.contains_key(**name) || project.extra.contains_key(**name);
+    let is_set = |name: &&&str| host.value(**name).is_some() || project.extra.contains_key(**name);
     let name = BECOME_PASSWORD.iter().rev().find(is_set)?;
     let scope = Scope::new(project, host, None, None);
     scope.secrets.set(Secrets::Tokens);
@@ -168,7 +168,7 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
     let whose = if extra.is_some() { Trust::Own } else { project.inventory.trust };
     let written = match extra {
         Some(extra) => extra.vaulted.as_ref(),
-        None => host.values.get(*name),
+        None => host.value(*name),
     };
     let span = extra.map(|extra| &extra.span).or_else(|| written.map(|node| &node.span));
     // As in `declared`: the shell form of a source is rendered as shell text.
@@ -292,6 +292,6 @@ fn vaulted(scope: &Scope<'_>, value: &Value) -> Option<Source> {
     let sealed = Sealed::from(value.as_str()?);
     let parts = sealed.parts();
     let [SealedPart::Secret(secret, Encoding::Plain)] = parts.as_slice() else { return None };
-    let known = scope.project.vaulted_of(&scope.host.name);
+    let known = scope.project.vaulted_of(scope.host.name());
     known.into_iter().find(|(known, _)| known == secret).map(|(_, outside)| outside.source)
 }

@@ -53,7 +53,7 @@ fn ranges(value: Value) -> Result<Vec<PortRange>, ParamError> {
 }
 
 fn report(project: &Project, vars: &HostVars, error: ParamError, errors: &mut Diagnostics) {
-    let node = vars.values.get(ALLOWED);
+    let node = vars.value(ALLOWED);
     let mut span: Option<Span> = project.extra.get(ALLOWED).map(|extra| extra.span.clone());
     if let ParamError::Parameter { path, message } = error {
         let item = path.iter().find_map(|step| if let Segment::Index(index) = step { Some(*index) } else { None });

@@ -2,6 +2,7 @@
 
 mod ansible;
 mod bounds;
+mod checked;
 mod files;
 mod habits;
 mod lending;

@@ -27,7 +27,7 @@ pub(super) fn owners(project: &Project, vars: &HostVars, errors: &mut Diagnostic
         Some(Ok(users)) => TrustedOwners::new(users),
         Some(Err(error)) => {
             let extra = project.extra.get(VARIABLE).map(|extra| extra.span.clone());
-            let span = extra.or_else(|| vars.values.get(VARIABLE).map(|node| node.span.clone()));
+            let span = extra.or_else(|| vars.value(VARIABLE).map(|node| node.span.clone()));
             if let ParamError::Parameter { message, .. } = error {
                 errors.push(Diagnostic { span, ..Diagnostic::error(format!("wrong value of `{VARIABLE}`: {message}")) });
             }

@@ -28,6 +28,22 @@ pub trait Visitor {
     /// The tasks of a role come next.
     fn role_begins(&mut self, _role: &RolePlan) {}
 
+    /// Expands a task.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    fn expand_task(&mut self, step: &Step, world: &World) -> Result<Vec<Task>, Diagnostics> {
+        step.expand(world)
+    }
+
+    /// Expands a health check.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    fn expand_health(&mut self, step: &HealthStep, world: &World) -> Result<Option<HealthItem>, Diagnostics> {
+        step.expand(world)
+    }
+
     /// Visits a task and returns its result, which is kept if the task registers it.
     ///
     /// # Errors
@@ -88,8 +104,12 @@ pub fn walk<V: Visitor>(roles: &[RolePlan], worlds: &mut Worlds, visitor: &mut V
         let fresh = World { facts: worlds.facts.clone(), registers: IndexMap::new() };
         let world = worlds.by_role.entry(role.name.clone()).insert_entry(fresh).into_mut();
         for step in &role.steps {
-            let result =
-                if visitor.wants(step) { visitor.task(step, world, step.expand(world))? } else { World::stand_in_result(true) };
+            let result = if visitor.wants(step) {
+                let expanded = visitor.expand_task(step, world);
+                visitor.task(step, world, expanded)?
+            } else {
+                World::stand_in_result(true)
+            };
             if let Some(name) = step.register() {
                 world.registers.insert(name.to_owned(), result);
             }
@@ -103,7 +123,8 @@ pub fn walk<V: Visitor>(roles: &[RolePlan], worlds: &mut Worlds, visitor: &mut V
     }
     for (role, world) in roles.iter().zip(worlds.by_role.values()) {
         for step in &role.health {
-            visitor.health(step, step.expand(world))?;
+            let expanded = visitor.expand_health(step, world);
+            visitor.health(step, expanded)?;
         }
     }
     Ok(())

@@ -1,9 +1,11 @@
 //! The meaning of names for one host in one task: variables are rendered once, when they are first used, with their types.
 
 mod comparisons;
+mod host_vars;
 mod secrets;
 mod variables;
 
+pub(super) use host_vars::{HostVars, Reads};
 pub(super) use variables::ansible_variable;
 
 pub(super) use secrets::Secrets;
@@ -40,14 +42,6 @@ const MOST_MADE: usize = 64 << 20;
 /// An error that the scope has noted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failed;
-
-/// The variables of a host.
-#[derive(Debug)]
-pub(super) struct HostVars {
-    pub(super) name: String,
-    pub(super) values: HashMap<String, Node>,
-    pub(super) group_names: Vec<String>,
-}
 
 /// The names that are defined for a host, a role and a task.
 pub(super) struct Scope<'a> {
@@ -309,7 +303,7 @@ impl<'a> Scope<'a> {
         for name in template.names() {
             if name == "secrets" {
                 let _ = self.check_secrets(template, origin);
-            } else if !self.names().contains(name) {
+            } else if !self.is_name(name) {
                 self.undefined(name, template, origin);
             } else if variables::for_all(self.project, name).is_none()
                 && let Ok(Some(value)) = self.noting_vaulted(name)

@@ -97,7 +97,7 @@ impl Scope<'_> {
             return Err(self.fail(diagnostic.at(node.span.clone()).help(error.remedy())));
         }
         let variable = self.resolving.borrow().last().cloned();
-        let secret = self.project.vaulted(&self.host.name, variable.as_deref(), &node.span, value);
+        let secret = self.project.vaulted(self.host.name(), variable.as_deref(), &node.span, value);
         let token = self.token(&secret);
         self.met.borrow_mut().insert(secret);
         Ok(Value::String(token))
@@ -145,7 +145,7 @@ impl Scope<'_> {
         }
         let declared = self.roles.iter().find_map(|role| role.secrets.get(name).map(|source| (*role, source)));
         let owner = declared.and_then(|(role, source)| lending::owner(self.project, self.host, role, source).ok());
-        let owner = owner.unwrap_or_else(|| self.host.name.clone());
+        let owner = owner.unwrap_or_else(|| self.host.name_in_token().to_owned());
         self.owners.borrow_mut().insert(name.to_owned(), owner.clone());
         owner
     }

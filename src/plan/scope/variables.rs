@@ -34,19 +34,34 @@ pub(super) fn for_all<'p>(project: &'p Project, name: &str) -> Option<&'p ForAll
 }
 
 impl<'a> Scope<'a> {
-    /// Returns every name that is defined here.
-    pub(super) fn names(&self) -> HashSet<String> {
-        let mut names: HashSet<String> = self.host.values.keys().cloned().collect();
-        names.extend(self.project.extra.keys().cloned());
-        names.extend(self.roles.iter().flat_map(|role| role.defaults.keys().cloned()));
-        names.extend(self.vars.iter().map(|(key, _)| key.name.clone()));
-        names.extend(self.world.iter().flat_map(|world| world.registers.keys().cloned()));
-        let magic = MAGIC.iter().filter(|name| match **name {
+    /// Whether a name is defined here.
+    pub(super) fn is_name(&self, name: &str) -> bool {
+        self.roles.iter().any(|role| role.defaults.contains_key(name))
+            || self.project.extra.contains_key(name)
+            || self.vars.iter().any(|(key, _)| key.name == name)
+            || self.world.is_some_and(|world| world.registers.contains_key(name))
+            || MAGIC.contains(&name) && self.is_magic(name)
+            || self.host.value(name).is_some()
+    }
+
+    /// Whether a magic name has a value here.
+    fn is_magic(&self, name: &str) -> bool {
+        match name {
             "item" => self.item.is_some(),
             "ansible_facts" => self.world.is_some(),
             CHECK_MODE => false,
             _ => true,
-        });
+        }
+    }
+
+    /// Returns every name that is defined here.
+    pub(super) fn names(&self) -> HashSet<String> {
+        let mut names: HashSet<String> = self.host.names().cloned().collect();
+        names.extend(self.project.extra.keys().cloned());
+        names.extend(self.roles.iter().flat_map(|role| role.defaults.keys().cloned()));
+        names.extend(self.vars.iter().map(|(key, _)| key.name.clone()));
+        names.extend(self.world.iter().flat_map(|world| world.registers.keys().cloned()));
+        let magic = MAGIC.iter().filter(|name| self.is_magic(name));
         names.extend(magic.map(|name| (*name).to_owned()));
         names
     }
@@ -161,7 +176,7 @@ impl<'a> Scope<'a> {
             self.refuse_tokens(value, name)?;
             return Ok(Some(ValueSource::Data(value.clone(), None)));
         }
-        if let Some(node) = self.host.values.get(name) {
+        if let Some(node) = self.host.value(name) {
             return Ok(Some(ValueSource::Raw(node)));
         }
         let Some(default) = self.declared(name) else { return Ok(None) };
@@ -169,15 +184,15 @@ impl<'a> Scope<'a> {
             return Ok(Some(ValueSource::Raw(node)));
         }
         self.failed.borrow_mut().insert(name.to_owned());
-        let diagnostic = Diagnostic::error(format!("`{name}` has no default and is not set for `{}`", self.host.name));
+        let diagnostic = Diagnostic::error(format!("`{name}` has no default and is not set for `{}`", self.host.name()));
         Err(self.fail(diagnostic.at(default.span.clone()).help("set it in the inventory, or with `-e`")))
     }
 
     fn magic(&self, name: &str) -> Result<Option<Value>, Failed> {
         Ok(match name {
-            "inventory_hostname" => Some(json!(self.host.name)),
-            "inventory_hostname_short" => Some(json!(self.host.name.split('.').next())),
-            "group_names" => Some(json!(self.host.group_names)),
+            "inventory_hostname" => Some(json!(self.host.name())),
+            "inventory_hostname_short" => Some(json!(self.host.name().split('.').next())),
+            "group_names" => Some(json!(self.host.group_names())),
             "item" => self.item.clone(),
             OMIT => Some(Value::Null),
             "ansible_facts" => match self.world {
@@ -198,8 +213,10 @@ impl<'a> Scope<'a> {
     /// A node must not obtain a secret by returning the characters of a token.
     fn refuse_tokens(&self, value: &Value, name: &str) -> Result<(), Failed> {
         if any_text(value, &holds_token) {
-            return Err(self
-                .fail(Diagnostic::error(format!("`{name}` from the node `{}` contains a reserved character", self.host.name))));
+            return Err(self.fail(Diagnostic::error(format!(
+                "`{name}` from the node `{}` contains a reserved character",
+                self.host.name()
+            ))));
         }
         Ok(())
     }
@@ -227,7 +244,7 @@ impl<'a> Scope<'a> {
         chain.push(name);
         let mut diagnostic = Diagnostic::error(format!("the variable `{name}` refers to itself: {}", chain.join(" -> ")));
         let written = self.vars.iter().find(|(key, _)| key.name == name).map(|(_, node)| node);
-        let written = written.or_else(|| self.host.values.get(name)).or_else(|| self.declared(name)?.value.as_ref());
+        let written = written.or_else(|| self.host.value(name)).or_else(|| self.declared(name)?.value.as_ref());
         if let Some(node) = written {
             diagnostic = diagnostic.at(node.span.clone());
         }
