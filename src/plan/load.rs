@@ -1,6 +1,15 @@
 //! Loads a project and checks all of it with stand-in facts.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -167,13 +176,16 @@ pub(super) fn read_roles(
 ) -> IndexMap<String, Role> {
     let mut roles: IndexMap<String, Role> = IndexMap::new();
     let mut seen: Vec<String> = Vec::new();
+    let mut read = side_by_side(request, &waiting, known, files);
     waiting.reverse();
     while let Some(name) = waiting.pop() {
         if !known.contains(&name) || seen.contains(&name) {
             continue;
         }
         seen.push(name.clone());
-        let Some(role) = Role::read(&request.project, &name, files, errors) else { continue };
+        let (role, wrong) = read.remove(&name).unwrap_or_else(|| read_role(request, &name, files));
+        errors.extend(wrong);
+        let Some(role) = role else { continue };
         for former in role.was.iter().filter(|former| known.contains(&former.text)) {
             let title = format!("`{name}` cannot have had the name `{0}`: there is a role `{0}`", former.text);
             let diagnostic = Diagnostic::error(title).at(former.span.clone());
@@ -190,6 +202,43 @@ pub(super) fn read_roles(
         roles.insert(name, role);
     }
     roles
+}
+
+/// A role, if it could be read, and what is wrong with it.
+type ReadRole = (Option<Role>, Diagnostics);
+
+fn read_role(request: &Request, name: &str, files: &FilesRead) -> ReadRole {
+    let mut errors = Diagnostics::default();
+    (Role::read(&request.project, name, files, &mut errors), errors)
+}
+
+/// Reads roles on all processors: that is most of the work for a few hosts.
+fn side_by_side(request: &Request, names: &[String], known: &[String], files: &FilesRead) -> HashMap<String, ReadRole> {
+    /// More have nothing to do.
+    const MOST: usize = 4;
+    /// As the stack of the main thread.
+    const STACK: usize = 8 << 20;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut read = HashMap::new();
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if known.contains(name) {
+                read.insert(name.clone(), read_role(request, name, files));
+            }
+        }
+        read
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST).min(names.len());
+    thread::scope(|scope| {
+        // What cannot be started is done here.
+        let start = |_| thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).ok();
+        let others: Vec<_> = (1..threads).filter_map(start).collect();
+        let mut read = work();
+        for other in others {
+            read.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        read
+    })
 }
 
 fn plan_host(

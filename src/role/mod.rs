@@ -264,6 +264,9 @@ fn unexpected_list(root: &Node, items: &[Node]) -> Diagnostic {
 
 /// Returns the span of a reserved character, which marks secrets, in a file.
 pub(crate) fn reserved(file: &std::sync::Arc<SourceFile>) -> Option<Span> {
+    if !holds_token(&file.text) {
+        return None;
+    }
     let (at, letter) = file.text.char_indices().find(|(_, letter)| holds_token(letter.encode_utf8(&mut [0; 4])))?;
     Some(Span::new(file, at..at + letter.len_utf8()))
 }

@@ -30,6 +30,8 @@ use crate::{
 const OPEN: char = '\u{F5EC0}';
 const SEPARATOR: char = '\u{F5EC1}';
 const CLOSE: char = '\u{F5EC2}';
+/// The first byte of each of them: text without it holds no token.
+const FIRST: u8 = 0xF3;
 
 /// A value that is never printed. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -379,10 +381,13 @@ pub fn holds_token(text: &str) -> bool {
 /// As [`holds_token`], of bytes that need not be text.
 #[must_use]
 pub fn bytes_hold_token(bytes: &[u8]) -> bool {
-    [OPEN, SEPARATOR, CLOSE].into_iter().any(|part| find(bytes, part.encode_utf8(&mut [0; 4]).as_bytes()).is_some())
+    let parts = [OPEN, SEPARATOR, CLOSE];
+    memchr::memchr(FIRST, bytes).is_some()
+        && parts.into_iter().any(|part| find(bytes, part.encode_utf8(&mut [0; 4]).as_bytes()).is_some())
 }
 
 fn next_token(bytes: &[u8]) -> Option<(&[u8], SecretId, Encoding, &[u8])> {
+    memchr::memchr(FIRST, bytes)?;
     let mut buffer = [0_u8; 4];
     let open = OPEN.encode_utf8(&mut buffer).as_bytes().to_vec();
     let close = CLOSE.encode_utf8(&mut buffer).as_bytes().to_vec();
@@ -467,6 +472,14 @@ mod tests {
         values.insert(redis(), Secret::new("new".into()));
         assert!(!values.verifies(&redis(), &verifier), "the value is another one");
         assert!(!format!("{values:?}").contains("SCRAM"));
+    }
+
+    #[test]
+    fn each_character_of_a_token_is_found_and_others_are_not() {
+        for part in [OPEN, SEPARATOR, CLOSE] {
+            assert!(holds_token(&format!("a{part}b")) && holds_token(&part.to_string()));
+        }
+        assert!(!holds_token("a \u{F5EBF} \u{F5EC3} ü") && !bytes_hold_token(&[FIRST, 0xB5, 0xBB]));
     }
 
     #[test]

@@ -119,7 +119,11 @@ fn is_cheap(template: &Template, values: &Values<'_>) -> bool {
     count(own);
     let shared = values.shared.iter().fold(0, |sum: usize, (_, shared)| sum.saturating_add(shared.size()));
     let most = if template.is_plain { risk::MOST_SHARED } else { risk::MOST_VALUES - own };
-    template.risk.is_none() && shared <= most
+    if template.risk.is_none() {
+        return shared <= most;
+    }
+    // A loop must not go through what is shared: that may be large.
+    template.repeats.as_ref().is_some_and(|repeats| values.shared.is_empty() && repeats.are_cheap(&values.own, own))
 }
 
 /// Why something was not rendered elsewhere.

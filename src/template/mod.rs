@@ -35,6 +35,7 @@ use tera::{Context, Tera};
 use lex::{Tag, TagKind, WordKind};
 use prepare::Prepared;
 use problem::{problem, problems, settled};
+use risk::Repeats;
 
 /// The most text that one template makes, in bytes.
 const MOST_OUTPUT: usize = 16 << 20;
@@ -49,6 +50,8 @@ pub struct Template {
     recipe: Recipe,
     /// The first place, by file and range, that makes it too costly for this process.
     risk: Option<(usize, Range<usize>)>,
+    /// What it repeats, if it does nothing else that is risky.
+    repeats: Option<Repeats>,
     /// Whether it goes through its values a few times at most.
     is_plain: bool,
 }
@@ -242,8 +245,8 @@ impl Template {
             return Err(settled(ignored, &files));
         }
         let names = tera.get_template_variables(&files[0].name).map(|names| names.into_iter().map(str::to_owned).collect());
-        let (risk, is_plain) = (risk::place(&files), risk::is_plain(&files));
-        Ok(Self { names: names.unwrap_or_default(), tera, files, shape, recipe, risk, is_plain })
+        let (risk, repeats, is_plain) = (risk::place(&files), Repeats::of(&files), risk::is_plain(&files));
+        Ok(Self { names: names.unwrap_or_default(), tera, files, shape, recipe, risk, repeats, is_plain })
     }
 
     /// The names of the files that it is made of, itself first.
