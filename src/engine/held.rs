@@ -21,7 +21,9 @@ use crate::{
     question::{self, Answers, Questions, connection::OwnConnection, facts::Facts, pending::Pending, way_in::WayInState},
     script::Script,
     secret::SecretValues,
-    transport::{Channel, Frame, Holder, LinkError, Lock, NodeShell, Progress, Step, StepOutput, Target, Traffic, Transport},
+    transport::{
+        Channel, Frame, Holder, LinkError, Lock, NodeShell, Progress, Step, StepOutput, Target, Traffic, Transport, Waits,
+    },
     values::Addresses,
 };
 
@@ -52,15 +54,17 @@ pub(super) struct Applied {
 }
 
 impl HeldNode<NodeShell> {
-    /// Connects, takes the lock or looks who has it, and runs a first frame, all in one round trip. Returns the outputs of the frame, too.
+    /// Connects, takes the lock or looks who has it, and runs a first frame, all in one round trip. Returns the outputs of the frame, too. `waits` gets the time
+    /// that this host waits for others.
     pub(super) async fn open(
         transport: &Transport,
         target: &Target,
         lock: Lock,
         first: Frame,
         progress: Progress<'_>,
+        waits: &Waits,
     ) -> Result<(Self, Vec<StepOutput>), LinkError> {
-        let (channel, welcome) = transport.connect_in_fork(target, lock, first, progress).await?;
+        let (channel, welcome) = transport.connect_in_fork(target, lock, first, progress, waits).await?;
         let node = Self { holder: welcome.holder, ..Self::new(channel, welcome.ssh_connection) };
         Ok((node, welcome.outputs))
     }

@@ -121,7 +121,8 @@ impl HostRun<'_> {
         };
         let mut progress = |text: &str| self.events.progress(text);
         progress("connecting");
-        let opened = HeldNode::open(self.transport, target, lock, Frame::from(round.step()), &mut progress).await;
+        let first = Frame::from(round.step());
+        let opened = HeldNode::open(self.transport, target, lock, first, &mut progress, self.events.waits()).await;
         let (mut node, outputs) = opened.map_err(|error| match error {
             // The inventory spells its addresses differently, so that this could not be seen before.
             LinkError::Held(holder) if holder.run_id == self.options.run_id => HostError::Failed(format!(

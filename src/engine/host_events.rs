@@ -1,7 +1,7 @@
 //! Sends the events of one host, and keeps what its end says about an interrupted run: what was done, what is left, and what is owed.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,13 +16,15 @@ use crate::{
     event::{Counts, EventBody, HostEnd, HostResult, Item, Outcome, Planned, PlannedItem, Sink, Status},
     plan::HandlerAction,
     secret::SecretValues,
+    transport::Waits,
 };
 
 /// The events of one host.
 pub(super) struct HostEvents {
     host: String,
     sink: Sink,
-    begun: Instant,
+    begun: OnceLock<Instant>,
+    waits: Waits,
     state: Mutex<State>,
 }
 
@@ -64,7 +66,17 @@ struct Step {
 
 impl HostEvents {
     pub(super) fn new(host: &str, sink: Sink) -> Self {
-        Self { host: host.to_owned(), sink, begun: Instant::now(), state: Mutex::default() }
+        Self { host: host.to_owned(), sink, begun: OnceLock::new(), waits: Waits::default(), state: Mutex::default() }
+    }
+
+    /// Starts the clock of the host: it is worked on from now on.
+    pub(super) fn begins(&self) {
+        let _ = self.begun.set(Instant::now());
+    }
+
+    /// The time that the host waits for others meanwhile. Its own does not include that.
+    pub(super) fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Reports a stage of the run on this host.
@@ -180,7 +192,7 @@ impl HostEvents {
     }
 
     fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        self.begun.get().map_or(Duration::ZERO, Instant::elapsed).saturating_sub(self.waits.total())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -244,6 +256,17 @@ fn view(items: &[RunItem], values: &SecretValues, holder: Option<&str>) -> Plann
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_of_a_host_starts_with_its_turn() {
+        let events = HostEvents::new("n", Sink::new("r1".parse().unwrap(), jiff::Timestamp::now));
+        let took = || events.end(HostResult::Ok, "").duration;
+        assert_eq!(took(), Duration::ZERO);
+        let begun = Instant::now();
+        events.begins();
+        while took().is_zero() {}
+        assert!(took() <= begun.elapsed());
+    }
 
     #[test]
     fn the_plan_names_every_unit_that_a_handler_may_restart() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::held::{HeldNode, step};
 use crate::{
     job::{self, Job, JobState, Offsets},
-    transport::{Frame, Holder, LinkError, Lock, NodeShell, Progress, StepOutput, Target, Transport},
+    transport::{Frame, Holder, LinkError, Lock, NodeShell, Progress, StepOutput, Target, Transport, Waits},
 };
 
 /// How long a job is followed at most.
@@ -77,7 +77,7 @@ pub async fn act_on_job(
 
 async fn open(transport: &Transport, target: &Target) -> Result<(HeldNode<NodeShell>, Activity), LinkError> {
     let list = Frame::from(step(&job::list())?);
-    let (node, outputs) = HeldNode::open(transport, target, Lock::Observe, list, &mut |_| {}).await?;
+    let (node, outputs) = HeldNode::open(transport, target, Lock::Observe, list, &mut |_| {}, &Waits::default()).await?;
     let activity = Activity { holder: node.holder().cloned(), jobs: read(&outputs) };
     Ok((node, activity))
 }

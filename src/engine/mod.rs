@@ -131,6 +131,7 @@ pub async fn run(run: Run, sink: Sink, stop: StopSignal) -> RunEnd {
                 continue;
             }
         };
+        events.begins();
         let task = {
             let (run, transport, events, stop) = (Arc::clone(&run), Arc::clone(&transport), Arc::clone(&events), stop.clone());
             hosts.running.spawn(async move {

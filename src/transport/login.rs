@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Semaphore,
+    sync::OwnedSemaphorePermit,
     time::{Instant, timeout},
 };
 
@@ -11,12 +11,12 @@ use super::{
     LinkError, Progress, Target, Transport,
     node::CLOSE_LIMIT,
     session::Ending,
-    slots::Lent,
+    slots::{Fork, Lent},
     ssh::{self, Connected},
 };
 
 /// How long a login may take before another host may begin in the place of this one.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a connection may wait for its session: less than ssh keeps one that nothing uses.
 const STAYS: Duration = Duration::from_secs(5);
@@ -27,35 +27,43 @@ impl Transport {
         &self,
         target: &Target,
         progress: Progress<'_>,
-        forks: Option<&Arc<Semaphore>>,
+        fork: Option<Fork<'_>>,
     ) -> Result<(Connected, Duration), LinkError> {
         let directory = self.directory().await?;
-        let turn = self.slots.turn(target).await;
+        let turn = self.turn(target, fork).await;
         let began = Instant::now();
         let (connected, lent) = {
             let mut connecting = pin!(ssh::connect(target, Arc::clone(&directory), &self.controller, progress));
-            match (timeout(PATIENCE, &mut connecting).await, forks) {
+            match (timeout(PATIENCE, &mut connecting).await, fork) {
                 (Ok(connected), _) => (connected, None),
                 (Err(_), None) => (connecting.await, None),
-                (Err(_), Some(forks)) => {
-                    let lent = Lent::new(forks);
+                (Err(_), Some(fork)) => {
+                    let lent = (Lent::new(fork.forks), fork.waits);
                     (connecting.await, Some(lent))
                 }
             }
         };
         let took = began.elapsed();
-        let Some(lent) = lent else { return Ok((connected?, took)) };
+        let Some((lent, waits)) = lent else { return Ok((connected?, took)) };
         // Those who wait for their turn have a permit each: none of them may wait for this one.
         drop(turn);
         let connected = connected?;
         let logged_in = Instant::now();
-        lent.back().await;
+        waits.during(lent.back()).await;
         if logged_in.elapsed() < STAYS {
             return Ok((connected, took));
         }
         connected.close(Ending::Open, CLOSE_LIMIT).await;
-        let _turn = self.slots.turn(target).await;
+        let _turn = self.turn(target, fork).await;
         let began = Instant::now();
         Ok((ssh::connect(target, directory, &self.controller, progress).await?, began.elapsed()))
+    }
+
+    async fn turn(&self, target: &Target, fork: Option<Fork<'_>>) -> Option<OwnedSemaphorePermit> {
+        let turn = self.slots.turn(target);
+        match fork {
+            Some(fork) => fork.waits.during(turn).await,
+            None => turn.await,
+        }
     }
 }

@@ -35,6 +35,7 @@ pub use frame::{Frame, Step, StepError, StepOutput};
 pub use kept::{Stream, TooLong};
 pub use lock::{Holder, HoldingJob, Lock, LockRequest};
 pub use node::{NodeShell, Times, Transport, Welcome};
+pub use slots::Waits;
 pub use target::{ConnectionMethod, HostKeys, SshArguments, SshArgumentsError, Target};
 pub use tunnel::{Running, Tunnel};
 

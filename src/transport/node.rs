@@ -19,7 +19,7 @@ use super::{
     kept::Budget,
     output::Output,
     session::{Ending, GREETING, Greeting, LoopProcess, Pipes, Session, SessionError},
-    slots::Slots,
+    slots::{Fork, Slots, Waits},
     ssh::{self, Connected},
     staged::{self, Staged},
     sudo::{self, Prompt, READY},
@@ -82,7 +82,7 @@ impl Transport {
     }
 
     /// As [`Transport::connect`], by who has one of the permits: while the host does not answer, another one may begin in its place. Before the first
-    /// frame, this one then waits until the permit is free again.
+    /// frame, this one then waits until the permit is free again. `waits` gets the time for which it waits for others.
     ///
     /// # Errors
     /// As for [`Transport::connect`].
@@ -92,8 +92,10 @@ impl Transport {
         lock: Lock,
         first: Frame,
         progress: Progress<'_>,
+        waits: &Waits,
     ) -> Result<(NodeShell, Welcome), LinkError> {
-        self.connect_with(target, lock, first, progress, self.forks.as_ref()).await
+        let fork = self.forks.as_ref().map(|forks| Fork { forks, waits });
+        self.connect_with(target, lock, first, progress, fork).await
     }
 
     /// Connects to a node, takes or reads its lock, and runs the first frame, all in one round trip.
@@ -118,7 +120,7 @@ impl Transport {
         lock: Lock,
         first: Frame,
         progress: Progress<'_>,
-        lent: Option<&Arc<Semaphore>>,
+        fork: Option<Fork<'_>>,
     ) -> Result<(NodeShell, Welcome), LinkError> {
         let here = |detail: String| LinkError::Here { detail };
         let (pipes, far_ends) = pipes(&self.budget).map_err(|error| here(format!("cannot make pipes: {error}")))?;
@@ -136,7 +138,7 @@ impl Transport {
                     (Link::Ssh(connected), opening)
                 } else {
                     let mut connected;
-                    (connected, login) = self.log_in(target, progress, lent).await?;
+                    (connected, login) = self.log_in(target, progress, fork).await?;
                     logged_in = Instant::now();
                     // Written before the command runs, so that it travels right behind the request to start it.
                     let opening = self.open(target, pipes, sudo.is_some(), &lock, &first)?;

@@ -2,7 +2,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -58,6 +59,53 @@ impl Slots {
         // The semaphore is never closed.
         slots.acquire_owned().await.ok()
     }
+}
+
+/// How long a host has waited for others: that time is not its own.
+#[derive(Debug, Default)]
+pub struct Waits(Mutex<Waited>);
+
+#[derive(Debug, Default)]
+struct Waited {
+    before: Duration,
+    since: Option<Instant>,
+}
+
+impl Waits {
+    /// Counts the time until `wait` is over. Where it is given up before, the host waits to its end.
+    pub(super) async fn during<T>(&self, wait: impl Future<Output = T>) -> T {
+        self.waited().since = Some(Instant::now());
+        let done = wait.await;
+        let mut waited = self.waited();
+        waited.before = waited.total();
+        waited.since = None;
+        done
+    }
+
+    /// Returns the time so far.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.waited().total()
+    }
+
+    fn waited(&self) -> MutexGuard<'_, Waited> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waited {
+    fn total(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// The place of a host among those that are worked on at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fork<'a> {
+    /// The permits of all hosts.
+    pub(super) forks: &'a Arc<Semaphore>,
+    /// How long this one waits.
+    pub(super) waits: &'a Waits,
 }
 
 /// A permit to work on a host that another host may use meanwhile. Dropping this takes it back, too, as soon as one is free.
@@ -144,6 +192,28 @@ mod tests {
         assert!(slots.turn(&target("db1", "")).await.is_some());
         drop(held);
         assert!(poll().is_ready());
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_a_turn_is_counted_and_what_follows_is_not() {
+        let base = tempfile::tempdir_in("/tmp").unwrap();
+        let transport = Transport::new(1, Arc::default()).with_control_base(base.path()).sharing(Arc::new(Semaphore::new(1)));
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let target = Target { port: Some(closed), ..target("127.0.0.1", "-F none") };
+        let (held, waits) = (transport.slots.turn(&target).await, Waits::default());
+        let mut progress = |_: &str| {};
+        let mut connecting = pin!(transport.connect_in_fork(&target, Lock::Observe, Frame::default(), &mut progress, &waits));
+        let known = Duration::from_millis(50);
+        while waits.total() < known {
+            assert!(tokio::time::timeout(Duration::from_millis(5), &mut connecting).await.is_err());
+        }
+        drop(held);
+        assert!(connecting.await.is_err());
+        let total = waits.total();
+        assert!(total >= known && total == waits.total(), "{total:?}");
+        // Of a wait that was given up, all that follows counts.
+        let given_up = tokio::time::timeout(Duration::ZERO, waits.during(std::future::pending::<()>())).await;
+        assert!(given_up.is_err() && waits.total() != total);
     }
 
     /// Listeners accept into the kernel's queue and say nothing.

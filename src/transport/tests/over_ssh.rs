@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use super::{
-    super::{Channel, Frame, HostKeys, LinkError, Lock, NodeShell, SshArguments, Target, Transport, Welcome, control},
+    super::{
+        Channel, Frame, HostKeys, LinkError, Lock, NodeShell, SshArguments, Target, Transport, Waits, Welcome, control,
+        login::PATIENCE,
+    },
     processes, quick, run, run_until_line, unique_duration, until, with_argument,
 };
 
@@ -139,8 +142,9 @@ async fn a_host_that_is_silent_lends_its_permit_and_waits_for_it_before_the_firs
     let forks = Arc::new(Semaphore::new(0));
     let (transport, _base) = transport();
     let transport = transport.sharing(Arc::clone(&forks));
-    let mut progress = |_: &str| {};
-    let mut connecting = pin!(transport.connect_in_fork(&target, Lock::Observe, quick("echo first").into(), &mut progress));
+    let (mut progress, waits, began) = (|_: &str| {}, Waits::default(), Instant::now());
+    let mut connecting =
+        pin!(transport.connect_in_fork(&target, Lock::Observe, quick("echo first").into(), &mut progress, &waits));
     let other = tokio::select! {
         permit = forks.acquire() => permit.unwrap(),
         ended = &mut connecting => panic!("{:?}", ended.map(drop)),
@@ -155,6 +159,8 @@ async fn a_host_that_is_silent_lends_its_permit_and_waits_for_it_before_the_firs
     let (node, welcome) = connecting.await.unwrap();
     assert_eq!(welcome.outputs[0].stdout, b"first\n");
     assert_eq!(forks.available_permits(), 0);
+    // The other one had its place for so long, and it did not wait for the gate.
+    assert!(waits.total() > Duration::from_millis(500) && waits.total() < began.elapsed() - PATIENCE, "{:?}", waits.total());
     node.close().await;
 }
 
@@ -167,8 +173,8 @@ async fn a_host_that_has_lent_its_permit_and_fails_leaves_as_many_as_there_were(
     let forks = Arc::new(Semaphore::new(0));
     let (transport, _base) = transport();
     let transport = transport.sharing(Arc::clone(&forks));
-    let mut progress = |_: &str| {};
-    let mut connecting = pin!(transport.connect_in_fork(&target, Lock::Observe, Frame::default(), &mut progress));
+    let (mut progress, waits) = (|_: &str| {}, Waits::default());
+    let mut connecting = pin!(transport.connect_in_fork(&target, Lock::Observe, Frame::default(), &mut progress, &waits));
     let other = tokio::select! {
         permit = forks.acquire() => permit.unwrap(),
         ended = &mut connecting => panic!("{:?}", ended.map(drop)),
