@@ -2,13 +2,18 @@
 
 use std::{future::Future, io, pin::Pin};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufRead as _, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+use zeroize::Zeroizing;
 
 /// The longest line in bytes, and the most items of an array. No command of this program has a longer reply.
 const LONGEST: usize = 1 << 20;
 /// The longest value that Redis stores (`proto-max-bulk-len`).
 const LONGEST_VALUE: usize = 512 << 20;
 const DEEPEST: usize = 8;
+/// How much is read at once.
+const BUFFER: usize = 64 << 10;
 
 /// A reply of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +57,48 @@ impl Reply {
     }
 }
 
+/// Commands in the form in which they are sent. They may include AUTH with a password.
+#[derive(Default)]
+pub(crate) struct Commands {
+    bytes: Zeroizing<Vec<u8>>,
+    count: usize,
+}
+
+impl Commands {
+    /// Adds a command.
+    pub(crate) fn add<W: AsRef<[u8]>>(&mut self, words: &[W]) {
+        self.header(b'*', words.len());
+        for word in words.iter().map(AsRef::as_ref) {
+            self.header(b'$', word.len());
+            self.bytes.extend_from_slice(word);
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+        self.count += 1;
+    }
+
+    /// How many there are: the server sends so many replies.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    fn header(&mut self, kind: u8, length: usize) {
+        let mut digits = [0; 20];
+        let (mut at, mut left) = (digits.len(), length);
+        loop {
+            at -= 1;
+            // A digit.
+            digits[at] = b'0' + u8::try_from(left % 10).unwrap_or_default();
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&digits[at..]);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+}
+
 /// A connection.
 pub(crate) struct Client<S> {
     stream: BufReader<S>,
@@ -60,7 +107,7 @@ pub(crate) struct Client<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream: BufReader::new(stream), longest: LONGEST }
+        Self { stream: BufReader::with_capacity(BUFFER, stream), longest: LONGEST }
     }
 
     /// Sets the limit in bytes above which a string of a reply is discarded.
@@ -73,8 +120,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     /// # Errors
     /// Returns an error when the connection ends or the reply is not RESP2.
     pub(crate) async fn call<W: AsRef<[u8]>>(&mut self, words: &[W]) -> io::Result<Reply> {
-        self.send([words]).await?;
-        self.reply(DEEPEST).await
+        let mut command = Commands::default();
+        command.add(words);
+        self.send(&command).await?;
+        self.next_reply().await
     }
 
     /// Sends several commands at once and returns one reply for each.
@@ -82,27 +131,65 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     /// # Errors
     /// Returns an error when the connection ends or the reply is not RESP2.
     pub(crate) async fn pipeline<W: AsRef<[u8]>>(&mut self, commands: &[Vec<W>]) -> io::Result<Vec<Reply>> {
-        self.send(commands.iter().map(Vec::as_slice)).await?;
-        let mut replies = Vec::with_capacity(commands.len());
-        for _ in commands {
-            replies.push(self.reply(DEEPEST).await?);
+        let mut all = Commands::default();
+        commands.iter().for_each(|words| all.add(words));
+        self.send(&all).await?;
+        self.replies(all.count()).await
+    }
+
+    /// Sends commands, and does not wait for their replies.
+    ///
+    /// # Errors
+    /// Returns an error when the connection ends.
+    pub(crate) async fn send(&mut self, commands: &Commands) -> io::Result<()> {
+        self.stream.write_all(&commands.bytes).await?;
+        self.stream.flush().await
+    }
+
+    /// Returns the reply to the next command that was sent.
+    ///
+    /// # Errors
+    /// Returns an error when the connection ends or the reply is not RESP2.
+    pub(crate) async fn next_reply(&mut self) -> io::Result<Reply> {
+        match self.at_hand() {
+            Some(reply) => Ok(reply),
+            None => self.reply(DEEPEST).await,
+        }
+    }
+
+    /// Returns the replies to the next commands that were sent.
+    ///
+    /// # Errors
+    /// Returns an error when the connection ends or a reply is not RESP2.
+    pub(crate) async fn replies(&mut self, count: usize) -> io::Result<Vec<Reply>> {
+        let mut replies = Vec::with_capacity(count);
+        for _ in 0..count {
+            replies.push(self.next_reply().await?);
         }
         Ok(replies)
     }
 
-    async fn send<'a, W: AsRef<[u8]> + 'a>(&mut self, commands: impl IntoIterator<Item = &'a [W]>) -> io::Result<()> {
-        // The commands may include AUTH with a password.
-        let mut bytes = zeroize::Zeroizing::new(Vec::new());
-        for words in commands {
-            bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
-            for word in words.iter().map(AsRef::as_ref) {
-                bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-                bytes.extend_from_slice(word);
-                bytes.extend_from_slice(b"\r\n");
-            }
+    /// Takes a number or a text that was read already as a whole: of these there are very many. Anything else takes the long way.
+    fn at_hand(&mut self) -> Option<Reply> {
+        let buffer = self.stream.buffer();
+        let kind = *buffer.first()?;
+        if kind != b':' && kind != b'$' {
+            return None;
         }
-        self.stream.write_all(&bytes).await?;
-        self.stream.flush().await
+        let end = memchr::memchr(b'\n', buffer)?;
+        let number = std::str::from_utf8(buffer[1..end].strip_suffix(b"\r")?).ok()?;
+        let (reply, used) = if kind == b':' {
+            (Reply::Integer(number.parse().ok()?), end + 1)
+        } else {
+            let length = length(number, self.longest).ok()??;
+            let value = buffer.get(end + 1..end + 1 + length)?;
+            (Reply::Bulk(Some(value.to_vec())), end + length + 3)
+        };
+        if used > buffer.len() {
+            return None;
+        }
+        Pin::new(&mut self.stream).consume(used);
+        Some(reply)
     }
 
     fn reply(&mut self, depth: usize) -> Pin<Box<dyn Future<Output = io::Result<Reply>> + Send + '_>> {
@@ -126,7 +213,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
                     Some(length) => {
                         let mut items = Vec::new();
                         for _ in 0..length {
-                            items.push(self.reply(depth - 1).await?);
+                            let item = match self.at_hand() {
+                                Some(item) => item,
+                                None => self.reply(depth - 1).await?,
+                            };
+                            items.push(item);
                         }
                         Some(items)
                     }
@@ -221,6 +312,33 @@ mod tests {
         let kept = Reply::Array(Some(vec![Reply::TooLong(1 << 20), Reply::Bulk(Some(b"k".to_vec()))]));
         assert_eq!(client.pipeline(&[vec!["A"], vec!["B"]]).await.unwrap(), [kept, Reply::Integer(7)]);
         assert!(client.reply(DEEPEST).await.is_err());
+    }
+
+    /// A reply that arrives in any two pieces is the same.
+    #[tokio::test]
+    async fn replies_may_be_cut_anywhere() {
+        let bytes = b":-12\r\n$4\r\na\r\nb\r\n$-1\r\n*3\r\n$1\r\nx\r\n:7\r\n$0\r\n\r\n$3\r\n";
+        let bulk = |text: &str| Reply::Bulk(Some(text.as_bytes().to_vec()));
+        let wanted = [
+            Reply::Integer(-12),
+            bulk("a\r\nb"),
+            Reply::Bulk(None),
+            Reply::Array(Some(vec![bulk("x"), Reply::Integer(7), bulk("")])),
+        ];
+        for cut in 0..bytes.len() {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+            let mut client = Client::new(ours);
+            let mut begun = std::pin::pin!(client.replies(4));
+            let (first, rest) = bytes.split_at(cut);
+            theirs.write_all(first).await.unwrap();
+            let early = tokio::time::timeout(std::time::Duration::ZERO, &mut begun).await;
+            theirs.write_all(rest).await.unwrap();
+            let replies = match early {
+                Ok(replies) => replies,
+                Err(_) => begun.await,
+            };
+            assert_eq!(replies.unwrap(), wanted, "cut at {cut}");
+        }
     }
 
     #[tokio::test]

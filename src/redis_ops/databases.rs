@@ -66,8 +66,10 @@ pub(super) async fn run<S: Stream>(
         // The number in INFO may be slightly outdated.
         let size = session.call(&["DBSIZE"]).await?;
         let keys = number_of(&size).and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-        let found = scan::database(session, schema, number, ScanLimits { keys: sampling.keys, until }, progress).await?;
-        databases.push(ScannedDatabase { number, keys, expires: keyspace_number(text, "expires"), found });
+        let expires = keyspace_number(text, "expires");
+        let limits = ScanLimits { keys: sampling.keys, until, expire: expires > 0 };
+        let found = scan::database(session, schema, number, limits, progress).await?;
+        databases.push(ScannedDatabase { number, keys, expires, found });
     }
     session.select(0).await?;
     let indexes = scan::indexes(session).await?;

@@ -40,6 +40,9 @@ impl Pattern {
                 Some(b'*') => {
                     star = Some((at, from));
                     at += 1;
+                    if at == pattern.len() {
+                        return true;
+                    }
                 }
                 Some(wanted) if *wanted == b'?' || *wanted == key[from] => (at, from) = (at + 1, from + 1),
                 Some(_) | None => match star {

@@ -6,14 +6,17 @@ use super::{
     ScanProgress,
     key::family,
     schema::{KeyKind, Schema, Ttl},
-    session::{BEGIN, RedisSession, Stream, number_of, text_of},
+    session::{self, BEGIN, RedisSession, Stream, number_of, text_of},
 };
-use crate::redis_client::Reply;
+use crate::redis_client::{Commands, Reply};
 
 /// Of each kind, the first 64 keys and then every 64th are sampled: their type and memory are queried.
 const SAMPLE_INTERVAL: u64 = 64;
 /// How many families of unknown keys are counted separately. Further ones are counted together.
 const FAMILIES: usize = 200;
+/// The TTL of a key that has none, and of one that no longer exists.
+const NO_TTL: i64 = -1;
+const GONE: i64 = -2;
 /// How many keys are kept as examples.
 const EXAMPLES: usize = 3;
 
@@ -24,6 +27,8 @@ pub(super) struct ScanLimits {
     pub(super) keys: u64,
     /// When to stop.
     pub(super) until: Instant,
+    /// Whether any key of the database expires.
+    pub(super) expire: bool,
 }
 
 /// The contents of a database.
@@ -93,12 +98,6 @@ impl KeyTally {
             *self.types.entry(kind).or_default() += 1;
         }
     }
-
-    /// Whether the next key should be sampled; `counted` keys of this kind are in the current batch.
-    fn wants_sample(&self, counted: u64) -> bool {
-        let next = self.keys + counted;
-        next < SAMPLE_INTERVAL || next.is_multiple_of(SAMPLE_INTERVAL)
-    }
 }
 
 /// The tally in which a key is counted.
@@ -108,7 +107,7 @@ enum TallyKey {
     Unknown,
 }
 
-/// Scans the selected database.
+/// Scans the selected database. The next keys are asked for before the replies about the last ones are read, so that the server never waits.
 ///
 /// # Errors
 /// The server returned an error.
@@ -119,21 +118,102 @@ pub(super) async fn database<S: Stream>(
     limits: ScanLimits,
     progress: &ScanProgress,
 ) -> Result<DatabaseScan, String> {
-    let kinds = schema.kinds_of(number);
-    let mut found = DatabaseScan { kinds: vec![KeyTally::default(); kinds.len()], ..DatabaseScan::default() };
-    let mut cursor = BEGIN.to_vec();
-    while !found.complete && (limits.keys == 0 || found.scanned < limits.keys) && Instant::now() < limits.until {
-        let (next, keys, too_long) = session.scan(&cursor, None).await?;
-        let before = found.scanned;
-        found.too_long += too_long;
-        found.scanned += too_long;
-        found.batch(session, schema, kinds, &keys).await?;
-        progress.add_examined(found.scanned - before);
-        found.complete = next == BEGIN;
-        cursor = next;
+    let mut scan = Scan { schema, kinds: schema.kinds_of(number), limits, asked: Vec::new(), seen: 0 };
+    scan.asked = vec![0; scan.kinds.len() + 1];
+    let mut found = DatabaseScan { kinds: vec![KeyTally::default(); scan.kinds.len()], ..DatabaseScan::default() };
+    let mut commands = Commands::default();
+    if !scan.is_enough() {
+        session::add_scan(&mut commands, BEGIN);
+        session.send(&commands).await?;
+    }
+    let (mut is_scanning, mut last) = (commands.count() > 0, None);
+    while is_scanning || last.is_some() {
+        let mut batch = None;
+        if is_scanning {
+            let reply = session.replies(1).await?.pop().ok_or("SCAN returned nothing")?;
+            let (cursor, keys, too_long) = session::keys_of_scan(reply)?;
+            found.too_long += too_long;
+            found.scanned += too_long;
+            scan.seen += too_long;
+            let queried = scan.queried(keys);
+            found.complete = cursor == BEGIN;
+            is_scanning = !found.complete && !scan.is_enough();
+            let mut commands = Commands::default();
+            if is_scanning {
+                session::add_scan(&mut commands, &cursor);
+            }
+            scan.ask(&queried, &mut commands);
+            session.send(&commands).await?;
+            batch = Some((queried, too_long));
+        }
+        if let Some((queried, too_long)) = std::mem::replace(&mut last, batch) {
+            let before = found.scanned;
+            let replies = session.replies(scan.count(&queried)).await?;
+            found.add(&scan, queried, replies);
+            progress.add_examined(found.scanned - before + too_long);
+        }
     }
     found.kinds.iter_mut().chain(found.families.values_mut()).chain([&mut found.vectors]).for_each(|tally| tally.examples.sort());
     Ok(found)
+}
+
+/// How a database is scanned.
+struct Scan<'a> {
+    schema: &'a Schema,
+    kinds: &'a [KeyKind],
+    limits: ScanLimits,
+    /// How many keys of each kind have been asked about, and last of those of no known kind.
+    asked: Vec<u64>,
+    /// How many keys SCAN has returned.
+    seen: u64,
+}
+
+/// A key that the server is asked about.
+struct Queried {
+    key: Vec<u8>,
+    tally: TallyKey,
+    /// Whether its type and memory are asked for, too.
+    is_sampled: bool,
+}
+
+impl Scan<'_> {
+    fn is_enough(&self) -> bool {
+        self.limits.keys != 0 && self.seen >= self.limits.keys || Instant::now() >= self.limits.until
+    }
+
+    /// Decides what is asked about keys.
+    fn queried(&mut self, keys: Vec<Vec<u8>>) -> Vec<Queried> {
+        let keys = keys.into_iter().filter(|key| !key.starts_with(EXERCISE_PREFIX));
+        let queried: Vec<Queried> = keys
+            .map(|key| {
+                let kind = self.kinds.iter().position(|kind| kind.pattern.matches(&key));
+                let asked = &mut self.asked[kind.unwrap_or(self.kinds.len())];
+                let is_sampled = *asked < SAMPLE_INTERVAL || asked.is_multiple_of(SAMPLE_INTERVAL);
+                *asked += 1;
+                Queried { key, tally: kind.map_or(TallyKey::Unknown, TallyKey::Kind), is_sampled }
+            })
+            .collect();
+        self.seen += queried.len() as u64;
+        queried
+    }
+
+    /// Asks for the TTL of each key, if any key of the database has one, and for the type and memory of some.
+    fn ask(&self, queried: &[Queried], commands: &mut Commands) {
+        for Queried { key, is_sampled, .. } in queried {
+            if *is_sampled || self.limits.expire {
+                commands.add(&[b"PTTL", key.as_slice()]);
+            }
+            if *is_sampled {
+                commands.add(&[b"TYPE", key.as_slice()]);
+                commands.add(&[b"MEMORY".as_slice(), b"USAGE", key]);
+            }
+        }
+    }
+
+    /// How many replies they have.
+    fn count(&self, queried: &[Queried]) -> usize {
+        queried.iter().map(|queried| if queried.is_sampled { 3 } else { usize::from(self.limits.expire) }).sum()
+    }
 }
 
 impl DatabaseScan {
@@ -144,38 +224,14 @@ impl DatabaseScan {
         }
     }
 
-    /// Queries the TTLs of the keys, and the type and memory of some, in one batch.
-    async fn batch<S: Stream>(
-        &mut self,
-        session: &mut RedisSession<S>,
-        schema: &Schema,
-        kinds: &[KeyKind],
-        keys: &[Vec<u8>],
-    ) -> Result<(), String> {
-        let mut commands: Vec<Vec<&[u8]>> = Vec::with_capacity(keys.len());
-        let mut queried: Vec<(TallyKey, &[u8], bool)> = Vec::with_capacity(keys.len());
-        let mut counted: Vec<u64> = vec![0; kinds.len() + 1];
-        for key in keys.iter().filter(|key| !key.starts_with(EXERCISE_PREFIX)) {
-            let tally_key = kinds.iter().position(|kind| kind.pattern.matches(key)).map_or(TallyKey::Unknown, TallyKey::Kind);
-            let in_batch = match tally_key {
-                TallyKey::Kind(at) => &mut counted[at],
-                TallyKey::Unknown => &mut counted[kinds.len()],
-            };
-            let is_sampled = self.tally(tally_key).wants_sample(*in_batch);
-            *in_batch += 1;
-            commands.push(vec![b"PTTL", key]);
-            if is_sampled {
-                commands.push(vec![b"TYPE", key]);
-                commands.push(vec![b"MEMORY", b"USAGE", key]);
-            }
-            queried.push((tally_key, key, is_sampled));
-        }
-        let mut replies = session.pipeline(&commands).await?.into_iter();
-        for (tally_key, key, is_sampled) in queried {
-            let left = replies.next().as_ref().and_then(number_of);
+    /// Counts keys with the replies about them.
+    fn add(&mut self, scan: &Scan<'_>, queried: Vec<Queried>, replies: Vec<Reply>) {
+        let mut replies = replies.into_iter();
+        for Queried { key, tally: tally_key, is_sampled } in queried {
+            // Where no key expires, none has a TTL, and none goes by itself.
+            let left = if is_sampled || scan.limits.expire { replies.next().as_ref().and_then(number_of) } else { Some(NO_TTL) };
             let sample = if is_sampled { Some((replies.next(), replies.next())) } else { None };
-            // -2: the key no longer exists.
-            let Some(left) = left.filter(|left| *left != -2) else { continue };
+            let Some(left) = left.filter(|left| *left != GONE) else { continue };
             self.scanned += 1;
             let ttl = u64::try_from(left).ok();
             let tally = self.tally(tally_key);
@@ -186,9 +242,8 @@ impl DatabaseScan {
                     number_of(&memory).and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
                 );
             }
-            self.record(schema, kinds, tally_key, key, ttl);
+            self.record(scan.schema, scan.kinds, tally_key, &key, ttl);
         }
-        Ok(())
     }
 
     /// Records what may violate the schema.

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::redis_client::{Client, Reply};
+use crate::redis_client::{Client, Commands, Reply};
 
 /// How long a command, or a batch of commands, may take.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -56,6 +56,16 @@ impl<S: Stream> RedisSession<S> {
         with_time_limit("a batch of commands", self.client.pipeline(commands)).await
     }
 
+    /// Sends commands, and does not wait for their replies: the server works meanwhile.
+    pub(super) async fn send(&mut self, commands: &Commands) -> Result<(), String> {
+        with_time_limit("a batch of commands", self.client.send(commands)).await
+    }
+
+    /// Returns the replies to the next commands that were sent; error replies are left to the caller.
+    pub(super) async fn replies(&mut self, count: usize) -> Result<Vec<Reply>, String> {
+        with_time_limit("a batch of commands", self.client.replies(count)).await
+    }
+
     /// Switches the connection to another database.
     pub(super) async fn select(&mut self, database: u32) -> Result<(), String> {
         self.call(&["SELECT", &database.to_string()]).await.map(|_| ())
@@ -74,27 +84,46 @@ impl<S: Stream> RedisSession<S> {
     }
 
     /// Runs one step of SCAN; returns the next cursor, the keys, and how many keys were too long.
-    pub(super) async fn scan(&mut self, cursor: &[u8], pattern: Option<&str>) -> Result<(Vec<u8>, Vec<Vec<u8>>, u64), String> {
+    pub(super) async fn scan(&mut self, cursor: &[u8], pattern: Option<&str>) -> Result<Step, String> {
         let mut words: Vec<&[u8]> = vec![b"SCAN", cursor];
         if let Some(pattern) = pattern {
             words.extend([b"MATCH".as_slice(), pattern.as_bytes()]);
         }
         let count = BATCH.to_string();
         words.extend([b"COUNT".as_slice(), count.as_bytes()]);
-        let Reply::Array(Some(parts)) = self.call(&words).await? else { return Err("SCAN returned no list".to_owned()) };
-        let Ok([Reply::Bulk(Some(cursor)), Reply::Array(Some(items))]) = <[Reply; 2]>::try_from(parts) else {
-            return Err("SCAN did not return a cursor and keys".to_owned());
-        };
-        let (mut keys, mut too_long) = (Vec::with_capacity(items.len()), 0);
-        for item in items {
-            match item {
-                Reply::Bulk(Some(key)) => keys.push(key),
-                Reply::TooLong(_) => too_long += 1,
-                Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Bulk(None) | Reply::Array(_) => {}
-            }
-        }
-        Ok((cursor, keys, too_long))
+        keys_of_scan(self.call(&words).await?)
     }
+}
+
+/// Adds one step of SCAN over all keys.
+pub(super) fn add_scan(commands: &mut Commands, cursor: &[u8]) {
+    commands.add(&[b"SCAN", cursor, b"COUNT", BATCH.to_string().as_bytes()]);
+}
+
+/// What one step of SCAN has found: the next cursor, the keys, and how many keys were too long.
+pub(super) type Step = (Vec<u8>, Vec<Vec<u8>>, u64);
+
+/// Reads the reply to one step of SCAN.
+pub(super) fn keys_of_scan(reply: Reply) -> Result<Step, String> {
+    let parts = match reply {
+        Reply::Array(Some(parts)) => parts,
+        Reply::Error(text) => return Err(format!("SCAN returned the error `{text}`")),
+        Reply::Simple(_) | Reply::Integer(_) | Reply::Bulk(_) | Reply::TooLong(_) | Reply::Array(None) => {
+            return Err("SCAN returned no list".to_owned());
+        }
+    };
+    let Ok([Reply::Bulk(Some(cursor)), Reply::Array(Some(items))]) = <[Reply; 2]>::try_from(parts) else {
+        return Err("SCAN did not return a cursor and keys".to_owned());
+    };
+    let (mut keys, mut too_long) = (Vec::with_capacity(items.len()), 0);
+    for item in items {
+        match item {
+            Reply::Bulk(Some(key)) => keys.push(key),
+            Reply::TooLong(_) => too_long += 1,
+            Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) | Reply::Bulk(None) | Reply::Array(_) => {}
+        }
+    }
+    Ok((cursor, keys, too_long))
 }
 
 /// How many keys SCAN examines in one step: this takes a few milliseconds of the server's time at most.
@@ -116,7 +145,7 @@ pub(super) fn text_of(reply: &Reply) -> Option<String> {
 
 /// Returns the number in a reply.
 pub(super) fn number_of(reply: &Reply) -> Option<i64> {
-    text_of(reply)?.parse().ok()
+    if let Reply::Integer(number) = reply { Some(*number) } else { text_of(reply)?.parse().ok() }
 }
 
 /// Returns the pairs of a reply that lists names and values alternately.
