@@ -305,3 +305,7 @@ pub(super) struct SearchIndex {
     pub(super) prefixes: Vec<String>,
     pub(super) documents: u64,
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;
