@@ -1,7 +1,7 @@
 //! What all hosts of a run share: the roles, the inventory, `-e`, and the templates, which are compiled once.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::Write as _,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -66,6 +66,8 @@ pub(super) struct Project {
     vaults: Mutex<Vaults>,
     texts: Mutex<HashMap<(Form, String), Compiled>>,
     templates: Mutex<HashMap<(String, String), CompiledFile>>,
+    /// The templates and files that exist and lie within the project: each is used many times in a run.
+    existing: Mutex<HashSet<String>>,
 }
 
 impl Project {
@@ -82,6 +84,7 @@ impl Project {
             vaults: Mutex::default(),
             texts: Mutex::default(),
             templates: Mutex::default(),
+            existing: Mutex::default(),
         }
     }
 
@@ -220,6 +223,9 @@ impl Project {
             return Err(ReadError::Wrong(invalid(format!("`{name}` leaves `{folder}/`"))));
         }
         let shown = format!("{folder}/{name}");
+        if self.existing.lock().unwrap_or_else(PoisonError::into_inner).contains(&shown) {
+            return Ok(shown);
+        }
         let path = self.path.join(&shown);
         let of_template = folder.strip_prefix("templates/");
         let role = of_template.or_else(|| folder.strip_prefix("roles/")?.strip_suffix("/files")).unwrap_or_default();
@@ -228,6 +234,7 @@ impl Project {
             return Err(ReadError::Wrong(diagnostic.help(LINKS)));
         }
         if path.is_file() {
+            self.existing.lock().unwrap_or_else(PoisonError::into_inner).insert(shown.clone());
             return Ok(shown);
         }
         let there = self.files.names_in(&self.path.join(folder));

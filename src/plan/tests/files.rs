@@ -89,3 +89,17 @@ fn the_digest_of_a_project_is_of_its_files_and_not_of_where_it_is_or_how_it_is_n
         assert_ne!(digest(&one), before, "{path}");
     }
 }
+
+#[test]
+fn a_file_is_looked_for_once_and_tasks_go_on_with_what_was_found() {
+    let sample = sample();
+    let plan = sample.load().unwrap_or_else(|errors| panic!("{errors}"));
+    for path in ["templates/app/a.tera", "roles/app/files/b"] {
+        std::fs::remove_file(sample.dir.path().join(path)).unwrap();
+    }
+    let steps = plan.hosts.iter().flat_map(|host| &host.roles).flat_map(|role| &role.steps);
+    let expanded: Vec<_> = steps.take(2).map(|step| step.expand(&World::stand_in()).map(|tasks| tasks.len())).collect();
+    assert_eq!(expanded.into_iter().map(Result::ok).collect::<Vec<_>>(), [Some(1), Some(1)]);
+    // What is not there is looked for again, in the next plan too.
+    assert!(sample.errors().contains("no template `templates/app/a.tera`"), "{}", sample.errors());
+}
