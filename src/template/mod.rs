@@ -35,7 +35,6 @@ use tera::{Context, Tera};
 use lex::{Tag, TagKind, WordKind};
 use prepare::Prepared;
 use problem::{problem, problems, settled};
-use risk::Repeats;
 
 /// The most text that one template makes, in bytes.
 const MOST_OUTPUT: usize = 16 << 20;
@@ -51,7 +50,7 @@ pub struct Template {
     /// The first place, by file and range, that makes it too costly for this process.
     risk: Option<(usize, Range<usize>)>,
     /// What it repeats, if it does nothing else that is risky.
-    repeats: Option<Repeats>,
+    repeats: Option<risk::Repeats>,
     /// Whether it goes through its values a few times at most.
     is_plain: bool,
 }
@@ -245,7 +244,7 @@ impl Template {
             return Err(settled(ignored, &files));
         }
         let names = tera.get_template_variables(&files[0].name).map(|names| names.into_iter().map(str::to_owned).collect());
-        let (risk, repeats, is_plain) = (risk::place(&files), Repeats::of(&files), risk::is_plain(&files));
+        let (risk, repeats, is_plain) = (risk::place(&files), risk::Repeats::of(&files), risk::is_plain(&files));
         Ok(Self { names: names.unwrap_or_default(), tera, files, shape, recipe, risk, repeats, is_plain })
     }
 
