@@ -132,7 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
     /// Returns an error when the connection ends or the reply is not RESP2.
     pub(crate) async fn pipeline<W: AsRef<[u8]>>(&mut self, commands: &[Vec<W>]) -> io::Result<Vec<Reply>> {
         let mut all = Commands::default();
-        commands.iter().for_each(|words| all.add(words));
+        for words in commands {
+            all.add(words);
+        }
         self.send(&all).await?;
         self.replies(all.count()).await
     }

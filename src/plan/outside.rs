@@ -160,7 +160,7 @@ const BECOME_PASSWORD: [&str; 3] = ["ansible_become_password", "ansible_become_p
 
 /// Returns the source of the password for sudo on a host: a value encrypted with Ansible Vault, or a source as in `autobot_secrets`.
 pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut Diagnostics) -> Option<ExternalValue> {
-    let is_set = |name: &&&str| host.value(**name).is_some() || project.extra.contains_key(**name);
+    let is_set = |name: &&&str| host.value(name).is_some() || project.extra.contains_key(**name);
     let name = BECOME_PASSWORD.iter().rev().find(is_set)?;
     let scope = Scope::new(project, host, None, None);
     scope.secrets.set(Secrets::Tokens);
@@ -168,7 +168,7 @@ pub(super) fn become_password(project: &Project, host: &HostVars, errors: &mut D
     let whose = if extra.is_some() { Trust::Own } else { project.inventory.trust };
     let written = match extra {
         Some(extra) => extra.vaulted.as_ref(),
-        None => host.value(*name),
+        None => host.value(name),
     };
     let span = extra.map(|extra| &extra.span).or_else(|| written.map(|node| &node.span));
     // As in `declared`: the shell form of a source is rendered as shell text.

@@ -35,8 +35,8 @@ async fn serve(stream: DuplexStream, keys: Keys) -> Vec<String> {
                 let (from, count): (usize, usize) = (words[1].parse().unwrap(), words[3].parse().unwrap());
                 let found = &keys[from..keys.len().min(from + count)];
                 let next = if from + count < keys.len() { from + count } else { 0 }.to_string();
-                let listed: String = found.iter().map(|(key, _)| format!("${}\r\n{key}\r\n", key.len())).collect();
-                format!("*2\r\n${}\r\n{next}\r\n*{}\r\n{listed}", next.len(), found.len())
+                let listed: Vec<String> = found.iter().map(|(key, _)| format!("${}\r\n{key}\r\n", key.len())).collect();
+                format!("*2\r\n${}\r\n{next}\r\n*{}\r\n{}", next.len(), found.len(), listed.concat())
             }
             "PTTL" => format!(":{}\r\n", keys.iter().find(|(key, _)| *key == words[1]).unwrap().1),
             "TYPE" => "+hash\r\n".to_owned(),

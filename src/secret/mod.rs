@@ -338,8 +338,8 @@ impl SecretValues {
     #[must_use]
     pub fn verifies(&self, secret: &SecretId, verifier: &str) -> bool {
         let Some(value) = self.get(secret) else { return false };
-        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        *verified.entry((secret.clone(), verifier.to_owned())).or_insert_with(|| scram::verify(verifier, value.expose()))
+        let mut known = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry((secret.clone(), verifier.to_owned())).or_insert_with(|| scram::verify(verifier, value.expose()))
     }
 
     /// Adds a value that no text uses, but that no output may show: `label` stands in its place.

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_loop_is_judged_by_what_it_goes_through() {
-        let over = |rest: &str| looped(rest).map(|root| root.unwrap_or_default());
+        let over = |rest: &str| looped(rest).map(Option::unwrap_or_default);
         for (rest, root) in [
             (" x in list %}", "list"),
             ("\tkey , value\n in  map.of.x-%}{{ key }}", "map"),
