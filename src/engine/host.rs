@@ -123,14 +123,18 @@ impl HostRun<'_> {
         progress("connecting");
         let first = Frame::from(round.step());
         let opened = HeldNode::open(self.transport, target, lock, first, &mut progress, self.events.waits()).await;
-        let (mut node, outputs) = opened.map_err(|error| match error {
+        let (mut node, outputs) = opened.map_err(|error| {
             // The inventory spells its addresses differently, so that this could not be seen before.
-            LinkError::Held(holder) if holder.run_id == self.options.run_id => HostError::Failed(format!(
+            if let LinkError::Held(holder) = &error
+                && holder.run_id == self.options.run_id
+            {
+                return HostError::Failed(format!(
                 "this run itself holds the node, under another name: `{}` and that name lead to one node; give it one name in the inventory, or leave \
                  one out with `--limit`",
                 self.host.name
-            )),
-            error => HostError::Link(error),
+            ));
+            }
+            HostError::Link(error)
         })?;
         node.learn(&round, &outputs);
         Ok(node)

@@ -18,7 +18,7 @@ pub fn judge(resource: &dyn Resource, node: &NodeState<'_>, earlier: &[&dyn Reso
             Some(change) => Verdict::Change(change),
             None => Verdict::Converged { note },
         },
-        verdict => verdict,
+        verdict @ (Verdict::Change(_) | Verdict::Blocked { .. } | Verdict::Refused(_)) => verdict,
     };
     if matches!(verdict, Verdict::Refused(_) | Verdict::Blocked { .. }) {
         return Ok(verdict);
