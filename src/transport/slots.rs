@@ -203,8 +203,9 @@ mod tests {
         let (held, waits) = (transport.slots.turn(&target).await, Waits::default());
         let mut progress = |_: &str| {};
         let mut connecting = pin!(transport.connect_in_fork(&target, Lock::Observe, Frame::default(), &mut progress, &waits));
-        let known = Duration::from_millis(50);
+        let (known, begun) = (Duration::from_millis(50), Instant::now());
         while waits.total() < known {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the wait is not counted");
             assert!(tokio::time::timeout(Duration::from_millis(5), &mut connecting).await.is_err());
         }
         drop(held);
