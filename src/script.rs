@@ -104,6 +104,8 @@ pub struct Again {
     pub mark: String,
     /// The kinds, which the script finds in `$only`, with their limits.
     pub parts: Vec<(&'static str, Duration)>,
+    /// Whether one of them may leave something running.
+    pub may_leave: bool,
 }
 
 impl Script {

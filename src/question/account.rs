@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{Kind, Output, Turn, Unanswered};
-use crate::script::Script;
+use crate::script::{NulByte, Script, quote};
 
 /// The name of a user or group: at most 32 letters, digits, `_`, `.` and `-`, without a leading `-`, and not only digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,16 +89,24 @@ pub struct GroupEntry {
 }
 
 /// `getent` exits with status 2 when a name is unknown, which is an answer.
-pub(super) const LOOK_UP: &str = "look_up() { getent \"$@\" || [ $? -eq 2 ] || exit 1; }";
+pub(super) const LOOK_UP: &str = "look_up() { getent \"$@\" || [ $? -eq 2 ]; }";
 
 impl Kind for User {
     type Key = AccountName;
     type Answer = Option<UserEntry>;
     const NAME: &'static str = "users";
     const TURN: Turn = Turn::Names;
+    const IN_PLACE: bool = true;
+
+    fn reads(keys: &[&AccountName]) -> Result<String, NulByte> {
+        let names: Vec<&str> = keys.iter().map(|name| name.as_str()).collect();
+        Ok(format!("users={}\n", quote(&names.join(" "))?))
+    }
 
     fn script(keys: &[&AccountName]) -> Script {
-        Script::new("exec 2>&1\nlook_up passwd -- \"$@\"\nprintf '\\0'\nlook_up group")
+        Script::new(
+            "{ if [ -n \"${entries-}\" ]; then printf '%s\\n' \"$entries\"; else look_up passwd -- \"$@\"; fi && printf '\\0' && look_up group; } 2>&1",
+        )
             .using(LOOK_UP)
             .args(keys.iter().map(ToString::to_string))
     }
@@ -130,9 +138,10 @@ impl Kind for Group {
     type Answer = Option<GroupEntry>;
     const NAME: &'static str = "groups";
     const TURN: Turn = Turn::Names;
+    const IN_PLACE: bool = true;
 
     fn script(keys: &[&AccountName]) -> Script {
-        Script::new("exec 2>&1\nlook_up group -- \"$@\"").using(LOOK_UP).args(keys.iter().map(ToString::to_string))
+        Script::new("look_up group -- \"$@\" 2>&1").using(LOOK_UP).args(keys.iter().map(ToString::to_string))
     }
 
     fn read(keys: &[&AccountName], output: &Output) -> Vec<Result<Self::Answer, Unanswered>> {

@@ -132,7 +132,7 @@ impl Kind for Compose {
     type Key = Project;
     type Answer = Answer;
     const NAME: &'static str = "compose-projects";
-    const LANE: Lane = Lane::Services;
+    const LANE: Lane = Lane::Servers;
 
     /// The files may name others, on the node and elsewhere, which Compose fetches.
     fn runs_what_a_role_says(_: &Project) -> bool {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde_json::{Value, json};
 
 use super::{Kind, Output, Turn, Unanswered};
-use crate::script::Script;
+use crate::script::{NulByte, Script};
 
 /// Marker for the kind "facts". The answer is the object `ansible_facts`, with the supported ones of Ansible's facts under Ansible's names.
 #[derive(Debug)]
@@ -17,9 +17,14 @@ impl Kind for Facts {
     const NAME: &'static str = "facts";
     const LONGEST: usize = 1 << 20;
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
+
+    fn reads(_: &[&()]) -> Result<String, NulByte> {
+        Ok("root= facts=\nlist_facts\nset -- $facts \"$@\"\n".to_owned())
+    }
 
     fn script(_: &[&()]) -> Script {
-        Script::new(include_str!("facts.sh")).arg("")
+        script_below("")
     }
 
     fn read(keys: &[&()], output: &Output) -> Vec<Result<Value, Unanswered>> {
@@ -28,6 +33,23 @@ impl Kind for Facts {
         }
         keys.iter().map(|()| parse(&String::from_utf8_lossy(&output.stdout))).collect()
     }
+}
+
+/// Appends the files that the facts are in to `$facts`; their directory `$root` is empty except in tests. The status of the process that reads it lists the
+/// processors on which that may run, which containers and control groups limit.
+const FILES: &str = r#"
+list_facts() {
+for file in self/status sys/kernel/arch sys/kernel/osrelease sys/kernel/hostname sys/kernel/ostype; do facts="$facts $root/proc/$file"; done
+for file in "$root/etc/os-release" "$root/usr/lib/os-release"; do
+  if [ -r "$file" ]; then facts="$facts $file"; break; fi
+done
+for file in meminfo net/route net/fib_trie; do facts="$facts $root/proc/$file"; done
+}
+"#;
+
+/// Returns the script for files below `root`.
+fn script_below(root: &str) -> Script {
+    Script::new(include_str!("facts.sh")).using(FILES).arg(root)
 }
 
 /// The facts: name, what it is, and what it says.
@@ -181,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_fact_of_a_node_is_declared() {
-        let output = Command::new("sh").arg("-c").arg(include_str!("facts.sh")).args(["sh", ""]).output().unwrap();
+        let output = Command::new("sh").arg("-c").arg(script_below("").render().unwrap()).output().unwrap();
         let facts = parse(&String::from_utf8_lossy(&output.stdout)).unwrap();
         let known: std::collections::BTreeSet<&str> = facts.as_object().unwrap().keys().map(String::as_str).collect();
         let declared: std::collections::BTreeSet<&str> = FACTS.iter().map(|(name, ..)| *name).collect();
@@ -206,7 +228,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        let script = Script::new(include_str!("facts.sh")).arg(root.path().to_str().unwrap());
+        let script = script_below(root.path().to_str().unwrap());
         let done = trial::run(&script, root.path());
         Facts::read(&[&()], &Output { status: done.status, stdout: done.stdout }).remove(0).unwrap()
     }

@@ -2,17 +2,12 @@
 # $1: the directory of /proc and /etc, for tests.
 newline='
 '
+root=$1 facts=''
+list_facts
 set -f
-root=$1
-set -- "$root/proc/meminfo" "$root/proc/net/route" "$root/proc/net/fib_trie"
-for file in "$root/etc/os-release" "$root/usr/lib/os-release"; do
-  if [ -r "$file" ]; then set -- "$file" "$@"; break; fi
-done
-for name in ostype hostname osrelease arch; do set -- "$root/proc/sys/kernel/$name" "$@"; done
 # Only kernels since 6.1 have the file.
-[ -r "$1" ] || printf 'text.architecture=%s\n' "$(uname -m)"
-# The status of head itself lists the processors on which it may run, which containers and control groups limit.
-text=$(exec head -v -c 65536 -- "$root/proc/self/status" "$@" 2>/dev/null)
+[ -r "$root/proc/sys/kernel/arch" ] || printf 'text.architecture=%s\n' "$(uname -m)"
+text=${files-$(exec head -v -c 1048576 -- $facts 2>/dev/null)}
 IFS=$newline
 file='' last='' n=0
 for line in $text; do

@@ -174,6 +174,7 @@ impl Kind for Guard {
     const NAME: &'static str = "guard";
     const LIMIT: Duration = Duration::from_mins(5);
     const LANE: Lane = Lane::Guards;
+    const MAY_LEAVE: bool = true;
 
     fn runs_what_a_role_says(_: &Shell) -> bool {
         true

@@ -23,9 +23,9 @@ pub enum Held {
 
 /// `UIDS GROUPS ALL`: the words of the first two are numbers and names. All users are listed only where `ALL` says so.
 const SCRIPT: &str = r#"exec 2>&1
-[ -z "$1" ] || look_up passwd -- $1
+[ -z "$1" ] || look_up passwd -- $1 || exit 1
 printf '\0'
-[ -z "$2" ] || look_up group -- $2
+[ -z "$2" ] || look_up group -- $2 || exit 1
 printf '\0'
 [ -z "$3" ] || look_up passwd"#;
 

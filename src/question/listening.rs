@@ -9,13 +9,29 @@ use crate::script::Script;
 /// a table is enough; this many bytes hold 400 sockets.
 const MOST_BYTES: usize = 65_536;
 
-/// Sets `$tables` to the beginnings of the kernel's socket tables, each below a line with its name, and `$tables_status` to head's exit status.
+/// Sets `$tables` to the rows of listening sockets at the beginnings of the kernel's socket tables, each table below a line with its name and with one
+/// row that is of another socket, and `$tables_status` to head's exit status. A busy node has thousands of other rows.
 /// Kinds share one read, because the kernel walks its whole hash table each time. Without IPv6 there is no second table.
 pub(super) const TABLES: &str = "tables=$(
 set -- /proc/net/tcp
 if [ -e /proc/net/tcp6 ]; then set -- \"$@\" /proc/net/tcp6; fi
 exec head -v -c 65536 -- \"$@\" 2>&1)
 tables_status=$?
+set -f
+IFS='
+'
+rows=
+for row in $tables; do
+case $row in
+'==> '*) other= ;;
+*local_address* | *:*' '*:*' 0A '*) ;;
+*) [ -z \"$other\" ] || continue; other=1 ;;
+esac
+rows=$rows$row$IFS
+done
+tables=$rows
+unset IFS
+set +f
 ";
 
 /// Marker for the kind "all listening sockets".
@@ -49,10 +65,11 @@ impl Kind for Listening {
     type Answer = Vec<Listener>;
     const NAME: &'static str = "listening";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
     const PRELUDE: &'static str = TABLES;
 
     fn script(_: &[&()]) -> Script {
-        Script::new("printf '%s\\n' \"$tables\"; exit \"$tables_status\"")
+        Script::new("printf '%s\\n' \"$tables\"; return \"$tables_status\"")
     }
 
     fn read(keys: &[&()], output: &Output) -> Vec<Result<Vec<Listener>, Unanswered>> {
@@ -130,6 +147,26 @@ mod tests {
     use std::net::TcpListener;
 
     const GOLDEN: &str = "==> /proc/net/tcp <==\n  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000   106        0 1619 1 00000000affe6ccb 100 0 0 10 0\n   1: 020200C0:A9E6 507100CB:0050 01 00000000:00000000 03:00001318 00000000     0        0 0 3 00000000a1ac6e5b\n   2: 0202";
+
+    #[test]
+    fn of_other_sockets_one_row_is_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let ask = |table: &str| {
+            std::fs::write(directory.path().join("tcp"), table.split_once('\n').unwrap().1).unwrap();
+            let prelude = TABLES.replace("/proc/net", directory.path().to_str().unwrap());
+            let output = std::process::Command::new("sh").arg("-c").arg(prelude + "printf '%s\n' \"$tables\"").output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let (listener, other) = (GOLDEN.lines().nth(2).unwrap(), GOLDEN.lines().nth(3).unwrap());
+        let busy = GOLDEN.to_owned() + "\n" + &format!("{other}\n").repeat(300);
+        let sent = ask(&busy);
+        assert_eq!(listeners(&sent), listeners(&busy));
+        assert!(sent.len() < 600, "{sent}");
+        // What is too much is still seen to be too much.
+        let many = GOLDEN.replace(listener, &[listener; 600].join("\n"));
+        assert!(listeners(&ask(&many)).is_err());
+        assert!(listeners(&ask(&GOLDEN.replace(" 01 ", " 0A "))).is_err());
+    }
 
     #[test]
     fn a_table_that_is_truncated_after_its_listeners_is_enough() {

@@ -5,6 +5,7 @@
 //! [`Composed::read`] takes what the node printed.
 
 pub mod account;
+mod answers;
 pub mod apt_sources;
 pub mod backup;
 pub mod compose;
@@ -49,6 +50,8 @@ use std::{
 
 use indexmap::{IndexMap, IndexSet};
 
+pub use answers::Answers;
+
 use crate::{
     script::{Again, NulByte, Script, condensed},
     secret::find,
@@ -72,12 +75,27 @@ pub trait Kind: Sized + 'static {
     const LANE: Lane = Lane::Node;
     /// When it runs within its lane.
     const TURN: Turn = Turn::Last;
+    /// Whether it runs shell text of a role, which may leave something running.
+    const MAY_LEAVE: bool = false;
+    /// Whether the script runs in the shell of its lane, as a function: a process less. Such a script ends early with `return`, and changes nothing of the
+    /// shell but variables, functions, `IFS` and `set -f`, of which the last two are put back. It begins with no variable that another kind may have set.
+    const IN_PLACE: bool = false;
     /// Shell text that runs before the kinds of [`Lane::Node`]. A prelude that several kinds have in common runs once.
     const PRELUDE: &'static str = "";
 
     /// Whether answering this question runs a program or shell text that a role names, so that it is not asked for a stranger's role.
     fn runs_what_a_role_says(_key: &Self::Key) -> bool {
         false
+    }
+
+    /// Returns shell text that runs before all kinds of [`Lane::Node`], to tell them what this one needs. It may add files to the positional parameters: one
+    /// process reads those of all kinds into `$files`, each below a line `==> NAME <==`; a file that is not there is left out. A script that is alone finds
+    /// no `$files`, and reads its own.
+    ///
+    /// # Errors
+    /// [`NulByte`] when a key contains one.
+    fn reads(_keys: &[&Self::Key]) -> Result<String, NulByte> {
+        Ok(String::new())
     }
 
     /// Returns one command that answers all `keys`. The command changes nothing and does not read its standard input.
@@ -92,10 +110,8 @@ pub trait Kind: Sized + 'static {
 pub enum Lane {
     /// Commands of roles. They see none of the functions that the other lanes define.
     Guards,
-    /// What asks PostgreSQL.
-    Postgresql,
-    /// What asks Redis and systemd.
-    Services,
+    /// What asks PostgreSQL, Redis and systemd, and looks where they keep their data.
+    Servers,
     /// What asks the kernel, files and programs, and prints the most.
     Node,
 }
@@ -191,7 +207,7 @@ impl Questions {
 
     /// Merges all questions into one script. `mark` is a word that no output can contain: it is random and new for each script.
     ///
-    /// Each kind has a subshell of its own, and all have one limit, because processes are what a question costs. If that limit strikes, the loop on
+    /// Each kind has a subshell or a function of its own, and all have one limit, because processes are what a question costs. If that limit strikes, the loop on
     /// the node runs the script again for each kind ([`Composed::again`]), with the kind's name in `$only`: a kind that hangs costs only its own answers,
     /// and an answer that was given stays valid.
     ///
@@ -202,18 +218,19 @@ impl Questions {
     /// Returns [`NulByte`] when a key contains one.
     pub fn compose(self, mark: &str) -> Result<Composed, NulByte> {
         let (mut text, mut lanes) = (MARKS.replace("MARK", mark), 0);
-        for lane in [Lane::Guards, Lane::Postgresql, Lane::Services] {
+        for lane in [Lane::Guards, Lane::Servers] {
             let asked = self.lane(lane)?;
             if !asked.is_empty() {
-                let _ = write!(text, "{{\n{asked}}} | {{\n");
+                let _ = write!(text, "{{\n{asked}}} </dev/null | {{\n");
                 lanes += 1;
             }
         }
-        text.push_str(&self.lane(Lane::Node)?);
+        let _ = write!(text, "{{\n{}:\n}} </dev/null\n", self.lane(Lane::Node)?);
         text.push_str(&"cat\n}\n".repeat(lanes));
         let together = self.groups.values().map(|group| group.together()).max().unwrap_or_default();
         let again = self.groups.values().map(|group| (group.name(), group.limit())).collect();
-        Ok(Composed { text, together, again: Again { mark: mark.to_owned(), parts: again }, groups: self.groups })
+        let again = Again { mark: mark.to_owned(), parts: again, may_leave: self.groups.values().any(|group| group.may_leave()) };
+        Ok(Composed { text, together, again, groups: self.groups })
     }
 
     /// Returns the shell text of one lane.
@@ -221,20 +238,30 @@ impl Questions {
         let mut groups: Vec<&dyn AnyGroup> =
             self.groups.values().map(AsRef::as_ref).filter(|group| group.lane() == lane).collect();
         groups.sort_by_key(|group| group.turn());
-        let (mut before, mut kinds) = (IndexSet::new(), String::new());
+        let (mut before, mut kinds, mut reads) = (IndexSet::new(), String::new(), String::new());
         for group in groups {
+            reads.push_str(&group.reads()?);
             let script = group.script();
             before.extend(script.functions().iter().copied().chain([group.prelude()]));
             let name = group.name();
-            let _ = write!(kinds, "if _asked {name}; then (\n{}) </dev/null\n_mark {name} $?\nfi\n", script.render_body()?);
+            let body = script.render_body()?;
+            let _ = if group.in_place() {
+                write!(kinds, "if _asked {name}; then\n_kind() {{\n{body}}}\n_kind\n_mark {name} $?\nfi\n")
+            } else {
+                write!(kinds, "if _asked {name}; then (\n{body})\n_mark {name} $?\nfi\n")
+            };
         }
-        Ok(before.into_iter().map(condensed).chain([kinds]).collect())
+        if !reads.is_empty() {
+            reads = format!("set --\n{reads}[ $# -eq 0 ] || files=$(exec head -v -c 1048576 -- \"$@\" 2>/dev/null)\n");
+        }
+        Ok(before.into_iter().map(condensed).chain([reads, kinds]).collect())
     }
 }
 
 /// Shell functions: whether a kind is asked now, and the mark that ends its output.
 const MARKS: &str = r#"_asked() { [ "${only-$1}" = "$1" ]; }
-_mark() { printf '\nMARK %s %s\n' "$1" "$2"; }
+_mark() { printf '\nMARK %s %s\n' "$1" "$2"; IFS=' 	
+'; set +f; }
 "#;
 
 /// Questions as shell text, ready to parse the output.
@@ -299,83 +326,6 @@ impl Composed {
     }
 }
 
-/// The typed answers to the questions asked so far. Newer answers replace older ones.
-#[derive(Default)]
-pub struct Answers {
-    by_kind: HashMap<TypeId, Box<dyn AnyKnown>>,
-}
-
-/// The answers of one kind.
-struct Known<K: Kind>(HashMap<K::Key, Result<K::Answer, Unanswered>>);
-
-/// [`Known`], for any kind.
-trait AnyKnown: Send + Sync {
-    fn as_any(&self) -> &dyn Any;
-    fn as_any_mut(&mut self) -> &mut dyn Any;
-    /// Moves these answers into `older`, which is of the same kind.
-    fn absorb_into(self: Box<Self>, older: &mut dyn AnyKnown);
-}
-
-impl<K: Kind> AnyKnown for Known<K> {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn absorb_into(self: Box<Self>, older: &mut dyn AnyKnown) {
-        if let Some(older) = older.as_any_mut().downcast_mut::<Self>() {
-            older.0.extend(self.0);
-        }
-    }
-}
-
-impl Answers {
-    /// Returns the answer to a question.
-    ///
-    /// # Errors
-    /// Returns the reason why there is none. A question that was never asked is a bug of this program, but still a failed task.
-    pub fn get<K: Kind>(&self, key: &K::Key) -> Result<&K::Answer, Unanswered> {
-        match self.known::<K>().and_then(|known| known.0.get(key)) {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(reason)) => Err(reason.clone()),
-            None => Err(Unanswered(format!("{} {key:?} was never asked", K::NAME))),
-        }
-    }
-
-    /// Returns whether a question was asked, with or without success.
-    #[must_use]
-    pub fn has<K: Kind>(&self, key: &K::Key) -> bool {
-        self.known::<K>().is_some_and(|known| known.0.contains_key(key))
-    }
-
-    /// Sets an answer, for tests of resources and for facts that the controller already knows.
-    pub fn set<K: Kind>(&mut self, key: K::Key, answer: Result<K::Answer, Unanswered>) {
-        let known = self.by_kind.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Known::<K>(HashMap::new())));
-        if let Some(known) = known.as_any_mut().downcast_mut::<Known<K>>() {
-            known.0.insert(key, answer);
-        }
-    }
-
-    /// Merges newer answers, which replace older ones.
-    pub fn absorb(&mut self, newer: Self) {
-        for (kind, answers) in newer.by_kind {
-            match self.by_kind.entry(kind) {
-                std::collections::hash_map::Entry::Vacant(entry) => {
-                    entry.insert(answers);
-                }
-                std::collections::hash_map::Entry::Occupied(mut entry) => answers.absorb_into(entry.get_mut().as_mut()),
-            }
-        }
-    }
-
-    fn known<K: Kind>(&self) -> Option<&Known<K>> {
-        self.by_kind.get(&TypeId::of::<K>())?.as_any().downcast_ref()
-    }
-}
-
 #[derive(Debug)]
 struct Group<K: Kind> {
     keys: IndexSet<K::Key>,
@@ -392,12 +342,15 @@ trait AnyGroup: Send + Sync {
     fn count(&self) -> usize;
     fn runs_what_a_role_says(&self) -> bool;
     fn lane(&self) -> Lane;
+    fn in_place(&self) -> bool;
+    fn may_leave(&self) -> bool;
     fn drop_answered(&mut self, answers: &Answers);
     fn turn(&self) -> Turn;
     fn prelude(&self) -> &'static str;
     fn name(&self) -> &'static str;
     fn limit(&self) -> Duration;
     fn together(&self) -> Duration;
+    fn reads(&self) -> Result<String, NulByte>;
     fn script(&self) -> Script;
     fn read(&self, sections: &HashMap<String, Output>, answers: &mut Answers);
     fn unanswered(&self, reason: &str, answers: &mut Answers);
@@ -424,6 +377,18 @@ impl<K: Kind> AnyGroup for Group<K> {
 
     fn lane(&self) -> Lane {
         K::LANE
+    }
+
+    fn in_place(&self) -> bool {
+        K::IN_PLACE
+    }
+
+    fn reads(&self) -> Result<String, NulByte> {
+        K::reads(&self.keys())
+    }
+
+    fn may_leave(&self) -> bool {
+        K::MAY_LEAVE
     }
 
     fn drop_answered(&mut self, answers: &Answers) {

@@ -114,6 +114,7 @@ impl Kind for PathState {
     type Key = PathQuery;
     type Answer = PathInfo;
     const NAME: &'static str = "paths";
+    const IN_PLACE: bool = true;
 
     fn script(keys: &[&PathQuery]) -> Script {
         let above: BTreeSet<&str> = keys.iter().flat_map(|key| above(key.path.as_str())).collect();

@@ -78,13 +78,6 @@ look() (
     case $word in ?f*) follow=yes ;; esac
     refuse() { untrusted "$path"; printf '\0\0\0\0'; exit; }
     printf '%s\0' "$1"
-    case $word in e*)
-        resolve "${path%/*}" || refuse
-        printf '\0'
-        stat --printf="$record" -- "$way/${path##*/}" 2>/dev/null
-        printf '\0\0\0'
-        exit
-    esac
     reach "${word#??}" "$path" "$follow"
     case $? in 0) ;; 2) printf '\0\0\0\0'; exit ;; *) refuse ;; esac
     entry=./$name
@@ -104,7 +97,23 @@ look() (
     case $entry$word in -c*) [ -d /proc/self/fd/3 ] || head -c 65537 <&3 ;; esac
     printf '\0'
 )
-slow='' count=$#
+# exists KEY: as `look`, where only existence matters.
+exists() {
+    path=/${1#*/}
+    printf '%s\0' "$1"
+    # Several may be in one directory.
+    if [ "${path%/*}" = "$resolved" ] || resolve "${path%/*}"; then
+        [ "${path%/*}" = "$resolved" ] || resolved=${path%/*} resolved_way=$way
+        printf '\0'
+        path=$resolved_way/${path##*/}
+        if [ -e "$path" ] || [ -L "$path" ]; then stat --printf="$record" -- "$path" 2>/dev/null; fi
+    else
+        untrusted "$path"
+        printf '\0'
+    fi
+    printf '\0\0\0'
+}
+slow='' resolved='' resolved_way='' count=$#
 for key do
     directory=/${key#*/}
     directory=${directory%/*}
@@ -130,5 +139,5 @@ IFS=$nl
 set -- $slow
 set +f
 unset IFS
-for key do look "$key"; done
-exit 0
+for key do case $key in e*) exists "$key" ;; *) look "$key" ;; esac; done
+return 0

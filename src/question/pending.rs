@@ -84,6 +84,7 @@ impl Kind for Pending {
     type Answer = Marks;
     const NAME: &'static str = "pending";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
 
     fn script(_: &[&()]) -> Script {
         Script::new(

@@ -142,7 +142,7 @@ ask_cluster() {
         stat -c 'file %a %U:%G %.6Z %F' -- "$file"
     fi
     if [ -z "$psql" ]; then echo 'mute psql is not installed'; return 0; fi
-    if ! id -u postgres >/dev/null 2>&1; then echo 'mute there is no user `postgres`'; return 0; fi
+    if [ -z "$group" ]; then echo 'mute there is no user `postgres`'; return 0; fi
     for socket in "$run"/.s.PGSQL.*; do
         [ -S "$socket" ] || continue
         port=${socket##*.}
@@ -164,7 +164,7 @@ impl Kind for PgCluster {
     type Key = ClusterQuery;
     type Answer = ClusterInfo;
     const NAME: &'static str = "clusters";
-    const LANE: Lane = Lane::Postgresql;
+    const LANE: Lane = Lane::Servers;
 
     fn script(keys: &[&ClusterQuery]) -> Script {
         script(keys, ETC, "/var/run/postgresql")

@@ -49,7 +49,8 @@ impl Kind for PgFiles {
     type Answer = PgLayout;
     const NAME: &'static str = "postgresql-files";
     /// The data may be on another file system, which may hang.
-    const LANE: Lane = Lane::Postgresql;
+    const LANE: Lane = Lane::Servers;
+    const IN_PLACE: bool = true;
 
     fn script(_: &[&()]) -> Script {
         script(super::pg_cluster::ETC, DATA, MARKS, PROGRAMS)

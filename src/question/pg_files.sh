@@ -3,8 +3,8 @@
 etc=$1 data=$2 marks=$3 programs=$4
 # As PostgreSQL reads it: the last setting counts, the `=` may be missing, and the default is 5432.
 read_port() {
-    port=$(sed -nE "s/^[[:space:]]*port[[:space:]]*=?[[:space:]]*'?([0-9]+).*/\1/Ip" "$1" 2>/dev/null | tail -n 1)
-    port=${port:-5432}
+    port=$(sed -nE "s/^[[:space:]]*port[[:space:]]*=?[[:space:]]*'?([0-9]+).*/\1/Ip" "$1" 2>/dev/null)
+    port=${port##*[!0-9]} port=${port:-5432}
 }
 for directory in "$etc"/*/*; do
     [ -e "$directory/postgresql.conf" ] || continue

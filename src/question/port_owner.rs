@@ -33,7 +33,7 @@ set -f
 ports=
 while [ "$1" != -- ]; do ports="$ports $1"; shift; done
 shift
-[ "$tables_status" -eq 0 ] || { printf '%s\n' "$tables"; exit 1; }
+[ "$tables_status" -eq 0 ] || { printf '%s\n' "$tables"; return 1; }
 fields() { address=$2 inode=${10}; }
 sockets=
 IFS=$newline
@@ -44,7 +44,7 @@ for row in $tables; do
   for port in $ports; do case $address in *:"$port") sockets="$sockets $port:$inode";; esac; done
   IFS=$newline
 done
-[ -n "$sockets" ] || exit 0
+[ -n "$sockets" ] || return 0
 export QUOTING_STYLE=literal
 set +f
 unset IFS
@@ -64,7 +64,7 @@ directories=
 for socket in $sockets; do
   case $open in *" -> socket:[${socket#*:}]"*) ;; *)
     open=$(stat -c %N /proc/[0-9]*/fd/* 2>/dev/null)
-    case $open in *'/proc/'*) ;; *) echo 'the open files of processes cannot be listed'; exit 1;; esac
+    case $open in *'/proc/'*) ;; *) echo 'the open files of processes cannot be listed'; return 1;; esac
     directories=yes
     break;;
   esac
@@ -91,7 +91,7 @@ for socket in $sockets; do
     printf '%s\0%s\0%s\0%s\0%s\0' "${socket%:*}" "$pid" "$name" "$unit" "$directory"
   done
 done
-exit 0
+return 0
 "#;
 
 impl Kind for PortOwner {
@@ -100,6 +100,7 @@ impl Kind for PortOwner {
     type Answer = Vec<Self>;
     const NAME: &'static str = "port-owner";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
     const PRELUDE: &'static str = TABLES;
 
     fn script(keys: &[&Port]) -> Script {

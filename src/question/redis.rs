@@ -148,7 +148,8 @@ impl Kind for Redis {
     type Key = Instance;
     type Answer = Answer;
     const NAME: &'static str = "redis";
-    const LANE: Lane = Lane::Services;
+    const LANE: Lane = Lane::Servers;
+    const IN_PLACE: bool = true;
 
     /// The role names the program, the file of the password, and the server that gets the password.
     fn runs_what_a_role_says(_: &Instance) -> bool {

@@ -23,6 +23,7 @@ impl Kind for RedisServers {
     type Answer = Vec<Server>;
     const NAME: &'static str = "redis-servers";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
 
     fn script(_: &[&()]) -> Script {
         servers_script("/proc")
@@ -87,7 +88,8 @@ impl Kind for RedisFiles {
     type Answer = Option<DataDirectory>;
     const NAME: &'static str = "redis-files";
     /// The data may be on another file system, and Docker's daemon is asked: both may hang.
-    const LANE: Lane = Lane::Services;
+    const LANE: Lane = Lane::Servers;
+    const IN_PLACE: bool = true;
 
     fn script(places: &[&Place]) -> Script {
         Script::new(include_str!("redis_files.sh")).args(places.iter().flat_map(|place| match place {

@@ -7,10 +7,12 @@ unreadable() {
 # An RDB file selects a database before its first key; files without keys are small. An append-only file is a list of commands.
 has_keys() {
     [ -f "$1" ] && [ -s "$1" ] || return 1
-    size=$(stat -L -c %s -- "$1" 2>/dev/null) || { unreadable "$1"; return; }
-    [ "$size" -lt 4096 ] || return 0
-    bytes=$(od -An -v -tx1 -- "$1" 2>/dev/null) || { unreadable "$1"; return; }
-    bytes=$(printf %s "$bytes" | tr -d '\n')
+    # In one line; each byte is a blank and two digits.
+    bytes=$(od -An -v -tx1 -w4096 -N4096 -- "$1" 2>/dev/null) || {
+        bytes=$(stat -L -c %s -- "$1" 2>/dev/null) && [ "$bytes" -ge 4096 ] || unreadable "$1"
+        return
+    }
+    [ "${#bytes}" -lt 12288 ] || return 0
     case $bytes in
         ' 52 45 44 49 53 '*) case $bytes in *' fe '??' fb '* | *' fe '??' '??' fb '*) ;; *) return 1 ;; esac ;;
     esac

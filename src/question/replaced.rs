@@ -16,6 +16,7 @@ impl Kind for Replaced {
     type Answer = BTreeSet<String>;
     const NAME: &'static str = "replaced-programs";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
 
     fn script(units: &[&String]) -> Script {
         script(units, "/sys/fs/cgroup", "/proc")
@@ -27,8 +28,12 @@ impl Kind for Replaced {
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let fields: Vec<&str> = text.split('\0').collect();
-        let mut records = fields.chunks(2);
-        units.iter().map(|unit| programs(unit, &mut records)).collect()
+        let answers = programs(&fields, units.len());
+        let malformed = |unit: &&String| Unanswered(format!("the node's answer about the programs of `{unit}` is malformed"));
+        match answers {
+            Some(answers) => answers.into_iter().map(Ok).collect(),
+            None => units.iter().map(|unit| Err(malformed(unit))).collect(),
+        }
     }
 }
 
@@ -39,18 +44,28 @@ fn script(units: &[&String], groups: &str, processes: &str) -> Script {
     Script::new(include_str!("replaced.sh")).arg(groups).arg(processes).args(units.iter().map(|unit| (*unit).clone()))
 }
 
-fn programs(unit: &str, records: &mut std::slice::Chunks<'_, &str>) -> Result<BTreeSet<String>, Unanswered> {
-    let mut programs = BTreeSet::new();
-    for record in records {
-        match record {
-            ["end", ""] => return Ok(programs),
-            ["replaced", path] => {
-                programs.insert(path.strip_suffix(DELETED).unwrap_or(path).to_owned());
+/// Reads the replaced programs of so many units.
+fn programs(fields: &[&str], count: usize) -> Option<Vec<BTreeSet<String>>> {
+    let mut records = fields.chunks_exact(2);
+    let mut units = Vec::new();
+    for _ in 0..count {
+        let &["unit", processes] = records.next()? else { return None };
+        units.push((processes.lines().collect::<Vec<_>>(), BTreeSet::new()));
+    }
+    loop {
+        match records.next()? {
+            ["end", ""] => return Some(units.into_iter().map(|(_, programs)| programs).collect()),
+            &[process, path] => {
+                let path = path.strip_suffix(DELETED).unwrap_or(path);
+                let mut own = units.iter_mut().filter(|(processes, _)| processes.contains(&process)).peekable();
+                own.peek()?;
+                own.for_each(|(_, programs)| {
+                    programs.insert(path.to_owned());
+                });
             }
-            _ => break,
+            _ => return None,
         }
     }
-    Err(Unanswered(format!("the node's answer about the programs of `{unit}` is malformed")))
 }
 
 #[cfg(test)]
@@ -103,10 +118,10 @@ mod tests {
     #[test]
     fn a_truncated_answer_is_no_answer() {
         let unit = "a.service".to_owned();
-        for stdout in ["", "end", "replaced\0/a\0", "what\0/a\0end\0\0"] {
+        for stdout in ["", "end", "end\0\0", "unit\0/p\0/p\0/a\0", "unit\0/p\0/q\0/a\0end\0\0"] {
             let answer = Replaced::read(&[&unit], &Output { status: 0, stdout: stdout.into() }).remove(0);
             assert!(answer.is_err(), "{stdout:?}: {answer:?}");
         }
-        assert!(Replaced::read(&[&unit], &Output { status: 124, stdout: b"end\0\0".to_vec() })[0].is_err());
+        assert!(Replaced::read(&[&unit], &Output { status: 124, stdout: b"unit\0\0end\0\0".to_vec() })[0].is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Live kernel settings, and whether the kernel would take another value.
 
 use super::{Kind, Output, Turn, Unanswered};
-use crate::script::Script;
+use crate::script::{NulByte, Script, quote};
 
 /// A kernel setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,12 @@ impl Kind for Sysctl {
     type Answer = Option<Self>;
     const NAME: &'static str = "sysctl";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
+
+    fn reads(names: &[&String]) -> Result<String, NulByte> {
+        let files = names.iter().map(|name| quote(&path(name))).collect::<Result<Vec<_>, _>>()?;
+        Ok(format!("set -- \"$@\" {} /proc/self/mountinfo\n", files.join(" ")))
+    }
 
     fn script(names: &[&String]) -> Script {
         // These files give their value to the first read(2) only, and the shell's `read` reads byte by byte. One `head` therefore reads all of them.
@@ -44,7 +50,7 @@ impl Kind for Sysctl {
         Script::new(
             "newline='
 '
-text=$(head -v -c 1048576 -- \"$@\" /proc/self/mountinfo 2>/dev/null)
+text=${files-$(head -v -c 1048576 -- \"$@\" /proc/self/mountinfo 2>/dev/null)}
 set -f
 IFS=$newline
 file=

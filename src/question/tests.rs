@@ -30,7 +30,7 @@ impl Kind for Hangs {
     const NAME: &'static str = "hangs";
     const LIMIT: Duration = Duration::from_secs(1);
     const TOGETHER: Duration = Duration::from_secs(1);
-    const LANE: Lane = Lane::Services;
+    const LANE: Lane = Lane::Servers;
     fn script(_: &[&()]) -> Script {
         Script::new("exec tail -f /dev/null")
     }
@@ -103,6 +103,35 @@ impl<const NUMBER: u8> Kind for Sharing<NUMBER> {
             _ => output.unanswered("a sharing kind", keys.len()),
         }
     }
+}
+
+#[derive(Debug)]
+struct InPlace;
+impl Kind for InPlace {
+    type Key = ();
+    type Answer = ();
+    const NAME: &'static str = "in-place";
+    const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
+    fn script(_: &[&()]) -> Script {
+        Script::new("set -f; IFS=o; set -- more words; cat; return 3")
+    }
+    fn read(keys: &[&()], output: &Output) -> Vec<Result<(), Unanswered>> {
+        output.unanswered("a kind in place", keys.len())
+    }
+}
+
+#[test]
+fn a_kind_in_place_changes_nothing_for_the_next_one() {
+    const NEXT: &str = "set -- 'f o'; printf '%s,' $1 /et[c]";
+    let mut questions = Questions::default();
+    questions.ask::<InPlace>(());
+    questions.ask::<Sharing<1>>(NEXT);
+    questions.ask::<Hangs>(());
+    let answers = run(questions);
+    assert_eq!(answers.get::<InPlace>(&()).unwrap_err().0, "asking for a kind in place failed with exit status 3: no output");
+    assert_eq!(answers.get::<Sharing<1>>(&NEXT).unwrap(), "f,o,/etc,");
+    assert!(answers.get::<Hangs>(&()).is_err());
 }
 
 const FIRST: &str = "echo first; cat; x=1; cd /usr; exec >/dev/null";

@@ -4,7 +4,7 @@
 use super::{Kind, Output, Turn, Unanswered};
 use crate::{
     firewall::{Chains, Firewall, Policy, Rule},
-    script::Script,
+    script::{NulByte, Script},
 };
 
 /// Marker for the kind "the firewall".
@@ -34,15 +34,25 @@ impl Answer {
 /// The shell itself splits lines, because `while read` would take a system call for each byte. `head` starts each file on a new line. What others
 /// have put into the kernel can be long, so only what concerns ufw and packets to the node is printed.
 const ASK: &str = r#"
-if [ ! -x "$1/usr/sbin/ufw" ]; then echo absent; exit 0; fi
+if [ ! -x "$1/usr/sbin/ufw" ]; then echo absent; return 0; fi
 set -f
 root=$1
 set -- "$1/etc/ufw/user.rules" "$1/etc/ufw/user6.rules" "$1/etc/default/ufw" "$1/etc/ufw/ufw.conf"
-files=$(exec head -v -c 1048576 -- "$@" 2>&1) || { case $files in *'head: '*) files="head: ${files#*head: }" ;; esac; printf '%s\n' "$files"; exit 1; }
+text=${files-}
+for file do
+    case $text in *"==> $file <=="*) ;; *) text='' ;; esac
+done
+[ -n "$text" ] || text=$(exec head -v -c 1048576 -- "$@" 2>&1) || {
+    case $text in *'head: '*) text="head: ${text#*head: }" ;; esac
+    printf '%s\n' "$text"
+    return 1
+}
 IFS='
 '
-four=0 six=0
-for line in $files; do
+four=0 six=0 file=''
+for line in $text; do
+    case $line in '==> '*' <==') file=${line#'==> '} file=${file%' <=='} file=${file#"$root"} ;; esac
+    case $file in /etc/ufw/* | /etc/default/ufw) ;; *) continue ;; esac
     case $line in
         '### tuple ### '* | ENABLED=* | LOGLEVEL=* | IPV6=* | DEFAULT_*_POLICY=*) printf '%s\n' "$line" ;;
         '-A ufw-user-input '*) four=$((four + 1)) ;;
@@ -78,6 +88,11 @@ impl Kind for Ufw {
     type Answer = Answer;
     const NAME: &'static str = "ufw";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
+
+    fn reads(_: &[&()]) -> Result<String, NulByte> {
+        Ok("set -- \"$@\" /etc/ufw/user.rules /etc/ufw/user6.rules /etc/default/ufw /etc/ufw/ufw.conf\n".to_owned())
+    }
 
     fn script(_: &[&()]) -> Script {
         script_below("")

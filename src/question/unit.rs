@@ -87,7 +87,7 @@ impl Kind for Unit {
     type Key = String;
     type Answer = Self;
     const NAME: &'static str = "unit";
-    const LANE: Lane = Lane::Services;
+    const LANE: Lane = Lane::Servers;
 
     fn script(names: &[&String]) -> Script {
         Script::new(

@@ -130,6 +130,7 @@ impl Kind for UnitFiles {
     type Answer = Self;
     const NAME: &'static str = "unit-files";
     const TURN: Turn = Turn::Files;
+    const IN_PLACE: bool = true;
 
     fn script(names: &[&String]) -> Script {
         script_below("", names)

@@ -57,17 +57,22 @@ resolve() {
         rest=$target/$rest
     done
 }
-# leads: judges the link `way`/`part`, and sets `target`.
+# leads: judges the link `way`/`part`, and sets `target`. With the names, `stat` tells what the link leads to.
 leads() {
     set -- "$way/$part"
     up=$way
     while [ -n "$up" ]; do set -- "$up" "$@"; up=${up%/*}; done
-    seen=$(stat --printf='%f:%u:%g:%U:%G\n' -- / "$@" 2>/dev/null)
+    seen=$(QUOTING_STYLE=escape stat --printf='%f:%u:%g:%U:%G:%N.\n' -- / "$@" 2>/dev/null)
+    set -- "$seen"
     survey '' "$way" || { why="\`$way/$part\` is a link, and $why"; return 1; }
     whose "$w_uid" "$w_user"
     trusted "$w_uid" "$w_user" || { why="\`$way/$part\` is a link that belongs to $who"; return 1; }
     ! crowded "$last" || { why="\`$way/$part\` is a link in a directory that every user may write to"; return 1; }
-    target=$(readlink -n -- "$way/$part" && echo .) || { why="\`$way/$part\` was replaced at this very moment"; return 1; }
+    target=${1##*":$way/$part -> "}
+    # Where a name is not plain, it is not in the record as it is.
+    case $1:$target in
+        *\\* | "$1:$1") target=$(readlink -n -- "$way/$part" && echo .) || { why="\`$way/$part\` was replaced at this very moment"; return 1; } ;;
+    esac
     target=${target%.}
 }
 # arrive FOR: judges the working directory, which must be `way`, and all above it.

@@ -48,6 +48,10 @@ parameters! {
         password_key: String = "REDIS_PASSWORD",
         /// Its configuration, as in the health check `redis`, which then asks the same question.
         config_file: Option<RemotePath>,
+        /// A file that only a Redis has which this one would replace. If it is there, `conflict` says why that is refused.
+        conflicts_with: Option<RemotePath>,
+        /// What is in conflict, and what to do.
+        conflict: String = "",
     }
 }
 
@@ -62,6 +66,8 @@ struct RedisSettings {
     /// The directory of the modules, and their files.
     modules: Option<(RemotePath, Vec<RemotePath>)>,
     running: Option<Instance>,
+    /// The file that may not be there, and why.
+    conflict: Option<(RemotePath, String)>,
 }
 
 fn from_parameters(parameters: Value, _: &mut dyn Files) -> Result<Box<dyn Resource>, ParamError> {
@@ -100,7 +106,14 @@ impl RedisSettings {
                 return Err(ParamError::parameter(name, problem));
             }
         }
-        Ok(Self { bind, maxmemory, modules, running })
+        let conflict = match (given.conflicts_with, given.conflict) {
+            (None, says) if says.is_empty() => None,
+            (Some(path), says) if !says.is_empty() => Some((path, says)),
+            (_, _) => {
+                return Err(ParamError::parameter("conflict", "goes with `conflicts_with`: the one needs the other".to_owned()));
+            }
+        };
+        Ok(Self { bind, maxmemory, modules, running, conflict })
     }
 
     /// Asks whether a file of Redis is there. The vendor's package gives all that it installs to `nobody`.
@@ -140,6 +153,13 @@ impl RedisSettings {
             }
         }
         Ok(None)
+    }
+
+    /// Says that there is a Redis that this one would replace.
+    fn conflict(&self, node: &NodeState<'_>) -> Result<Option<String>, Unanswered> {
+        let Some((path, says)) = &self.conflict else { return Ok(None) };
+        let found = node.answers.get::<PathState>(&PathQuery::existence(path))?;
+        Ok((found.entry != Entry::Absent).then(|| says.clone()))
     }
 
     /// Says that the keys of the running Redis have no room.
@@ -182,6 +202,9 @@ fn no_memory_at_all(maxmemory: Option<&(String, u64)>) -> Option<String> {
 impl Resource for RedisSettings {
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<Facts>(());
+        if let Some((path, _)) = &self.conflict {
+            ask.ask::<PathState>(PathQuery::existence(path));
+        }
         if let Some((directory, files)) = &self.modules {
             [directory].into_iter().chain(files).for_each(|path| ask.ask::<PathState>(Self::look(path)));
         }
@@ -191,7 +214,7 @@ impl Resource for RedisSettings {
     }
 
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
-        let problems = [self.bad_address(node)?, self.bad_module(node)?, self.too_little_memory(node)?];
+        let problems = [self.conflict(node)?, self.bad_address(node)?, self.bad_module(node)?, self.too_little_memory(node)?];
         let problems: Vec<String> = problems.into_iter().flatten().collect();
         Ok(if problems.is_empty() { Verdict::CONVERGED } else { Verdict::Refused(problems.join("; ")) })
     }
@@ -232,6 +255,10 @@ mod tests {
         for asked in settings.modules.iter().flat_map(|(directory, files)| [directory].into_iter().chain(files)) {
             let entry = if files.contains(&asked.as_str()) { program() } else { Entry::Absent };
             answers.set::<PathState>(RedisSettings::look(asked), Ok(PathInfo { entry, parent_exists: true }));
+        }
+        if let Some((path, _)) = &settings.conflict {
+            let entry = if files.contains(&path.as_str()) { program() } else { Entry::Absent };
+            answers.set::<PathState>(PathQuery::existence(path), Ok(PathInfo { entry, parent_exists: true }));
         }
         if let Some(running) = &settings.running {
             let answer = match used {
@@ -298,6 +325,16 @@ mod tests {
         let all = ["/opt/redis/lib", "/opt/redis/lib/search.so", "/opt/redis/lib/json.so"];
         assert_eq!(verdict(wanted.clone(), &all, None), None);
         assert!(verdict(wanted, &all[..2], None).unwrap().contains("`/opt/redis/lib/json.so`"));
+    }
+
+    #[test]
+    fn another_redis_that_would_be_replaced_is_refused() {
+        let wanted = json!({"conflicts_with": "/lib/other", "conflict": "there is another one"});
+        assert_eq!(verdict(wanted.clone(), &[], None), None);
+        assert_eq!(verdict(wanted, &["/lib/other"], None).unwrap(), "there is another one");
+        for half in [json!({"conflicts_with": "/lib/other"}), json!({"conflict": "x"})] {
+            assert_eq!(refused(half), "conflict: goes with `conflicts_with`: the one needs the other");
+        }
     }
 
     #[test]

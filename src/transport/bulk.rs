@@ -274,7 +274,7 @@ impl Bulk {
                 .map_err(|failed| errors::from_sudo(&self.target, failed, &self.log()))?;
         }
         let mut transfer = Transfer { bulk: self, path, nonce, pipes, begun: false, _child: child };
-        transfer.write(&wire::program(&variables, PROGRAM)).await?;
+        transfer.write(&wire::packed(&variables, PROGRAM)).await?;
         Ok(transfer)
     }
 

@@ -94,6 +94,29 @@ impl FromIterator<Step> for Frame {
     }
 }
 
+/// What may run on the node when the session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Running {
+    /// Only questions have run that leave nothing, and were answered.
+    Nothing,
+    /// Such questions, without an answer yet.
+    Questions,
+    /// Whatever a script has left.
+    Anything,
+}
+
+impl Running {
+    /// Returns what it is with another frame.
+    pub(super) fn and(self, frame: &Frame) -> Self {
+        let asks = |step: &Step| step.again.as_ref().is_some_and(|again| !again.may_leave);
+        match self {
+            _ if frame.steps.is_empty() => self,
+            Self::Nothing | Self::Questions if frame.steps.iter().all(asks) => Self::Questions,
+            Self::Nothing | Self::Questions | Self::Anything => Self::Anything,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

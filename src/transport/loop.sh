@@ -1,7 +1,8 @@
 # The shell that stays on a node for one session. It reads commands from standard input, and continues to read while a frame runs, to
 # notice when the link is lost. All data is in variables and pipes: the lock is the only file that is written.
 #
-# Set before this text: nonce (128 bits; ends each answer, never leaves this shell's memory), lock_directory, shell.
+# Set before this text: nonce (128 bits; ends each answer, never leaves this shell's memory), lock_directory, shell, and text: that of the first frame, if it
+# travels with this program.
 # Comments and empty lines are left out when it is sent. It must work in dash and in bash called sh, and use builtins wherever it can:
 # each fork costs about a millisecond.
 #
@@ -11,6 +12,7 @@
 #            beat                   the controller is alive; answered with `alive`
 #            look                   reports who holds the node
 #            lock SECONDS HOLDER    takes the lock, waiting that long
+#            bye clean              ends, when all that was asked for has ended and left nothing running
 #            bye                    ends, like end of input
 
 umask 077
@@ -19,7 +21,7 @@ export LC_ALL PATH
 cd /
 newline='
 '
-lock=$lock_directory/lock jobs=$lock_directory/jobs text='' watcher='' answer='' mine='' lost='' denied='' suspect=''
+lock=$lock_directory/lock jobs=$lock_directory/jobs watcher='' answer='' mine='' lost='' denied='' suspect='' clean=''
 IFS= read -r boot </proc/sys/kernel/random/boot_id
 
 say() { printf '\n%s %s\n' "$nonce" "$*"; }
@@ -114,7 +116,7 @@ finish() {
   trap '' TERM HUP INT PIPE USR1
   # Before the scan, which would have to wait for it.
   kill "$watcher" 2>/dev/null && wait "$watcher" 2>/dev/null
-  end_session "$$" "$$"
+  [ -n "$clean" ] || end_session "$$" "$$"
   unlock
   # Not before: what has ended does not write, too.
   [ -z "$lost" ] || say lost "$lost" 2>/dev/null
@@ -183,10 +185,15 @@ alive() {
   fi
 }
 
-# limited SECONDS SCRIPT: runs the script in its own process group. Its standard input is ours; its text comes through another pipe.
+# limited SECONDS SCRIPT [ASKS]: runs the script in its own process group. Its standard input is ours; its text comes through another pipe, or that of
+# questions, which no other user can read there, in the environment: a process less.
 limited() {
   {
-    printf 'exec 3<&-;%s' "$2" | timeout -k 5 "$1" "$shell" -c '. /dev/fd/3' 3<&0 <&4 4<&- 9>&- &
+    if [ -n "$3" ] && [ "${#2}" -lt 100000 ]; then
+      questions=$2 timeout -k 5 "$1" "$shell" -c 'eval "unset questions;$questions"' <&4 4<&- 9>&- &
+    else
+      printf 'exec 3<&-;%s' "$2" | timeout -k 5 "$1" "$shell" -c '. /dev/fd/3' 3<&0 <&4 4<&- 9>&- &
+    fi
     wait "$!" 2>/dev/null
     status=$?
     # What its limit has ended may clean up for a second: `timeout` waits only for the shell that it has started.
@@ -224,7 +231,7 @@ step() {
   if [ -n "$3" ]; then
     printf %s "$3" | base64 -d | limited "$1" "$2"
   else
-    limited "$1" "$2" </dev/null
+    limited "$1" "$2" "$4" </dev/null
   fi
   status=$?
   case $#$status in [5-9]124 | [1-9][0-9]124 | [5-9]137 | [1-9][0-9]137) ask_again "$@" ;; esac
@@ -432,6 +439,7 @@ while read -r verb size rest; do
     fi
     start_watcher
     ;;
+  bye) clean=$size; break ;;
   *) break ;;
   esac
 done

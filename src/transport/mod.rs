@@ -4,10 +4,12 @@
 //! the start of the session. [`Transport::connect`] is the way in, [`Channel`] is what the rest of the program sees.
 
 mod apart;
+mod beats;
 mod bulk;
 mod control;
 mod errors;
 mod frame;
+mod gzip;
 mod kept;
 mod lock;
 mod login;

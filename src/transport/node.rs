@@ -398,12 +398,14 @@ pub(super) fn pipes(budget: &Budget) -> std::io::Result<(Pipes, [OwnedFd; 3])> {
 
 /// The second argument of [`login_command`]. The loop itself comes through standard input, so that sudo's log line stays short and constant;
 /// `read` and `head` read no byte beyond it.
-const READER: &str = "read -r n && eval \"$(head -c \"$n\")\"";
+const READER: &str = "read -r n && eval \"$(head -c \"$n\" | gzip -dc)\"";
 
 /// Returns what the login's `/bin/sh` runs: it greets and becomes root's shell in a new session. `$0` is [`root_command`].
 fn login_command(target: &Target, shell: &str, prompt: Option<&Prompt>) -> String {
     let own_session = format!("setsid -w {shell} -c \"$0\"");
-    let hello = format!("u=$(id -u); echo \"{GREETING}$u $SSH_CONNECTION\"");
+    // The effective user, without a process where the kernel says it.
+    let user = "while read -r k r u x; do [ \"$k\" = Uid: ] && break; done </proc/self/status; [ \"$k\" = Uid: ] || u=$(id -u)";
+    let hello = format!("{user}; echo \"{GREETING}$u $SSH_CONNECTION\"");
     // With `-k` no cached answer counts, so a run behaves the same every time. The messages that are recognized are English.
     let sudo = match prompt {
         None => "exec sudo -n".to_owned(),
@@ -466,7 +468,7 @@ mod tests {
         let without = command(&Target::new("node", "node"), &RemotePaths::default(), None);
         insta::assert_snapshot!(
             without,
-            @r#"exec /bin/sh -c 'u=$(id -u); echo "autobot-provision-session $u $SSH_CONNECTION"; [ "$u" = 0 ] && exec setsid -w /bin/sh -c "$0"; exec sudo -n -- setsid -w /bin/sh -c "$0"' 'read -r n && eval "$(head -c "$n")"'"#
+            @r#"exec /bin/sh -c 'while read -r k r u x; do [ "$k" = Uid: ] && break; done </proc/self/status; [ "$k" = Uid: ] || u=$(id -u); echo "autobot-provision-session $u $SSH_CONNECTION"; [ "$u" = 0 ] && exec setsid -w /bin/sh -c "$0"; exec sudo -n -- setsid -w /bin/sh -c "$0"' 'read -r n && eval "$(head -c "$n" | gzip -dc)"'"#
         );
     }
 

@@ -3,27 +3,25 @@
 use std::{io, time::Duration};
 
 use tokio::{
-    io::AsyncWriteExt as _,
     net::unix::pipe,
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use zeroize::Zeroizing;
 
-use crate::{secret::nonce, values::Addresses};
+use crate::{script::NulByte, secret::nonce, values::Addresses};
 
 use super::{
     Frame, Holder, Lock, LockRequest, Progress, Step, StepOutput, Traffic,
     apart::{Apart, Phase},
+    beats,
+    frame::Running,
     kept::{Buffer, Stream},
     lock,
     output::{Marked, Output},
     wire,
 };
-
-/// How often the loop gets a heartbeat. It ends after 6 to 8 seconds without one.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The time that a node may take beyond the limits of its steps: `timeout` gives a script 5 s to end, and machines swap.
 const GRACE: Duration = Duration::from_mins(1);
@@ -117,6 +115,7 @@ pub(super) struct Session {
     round_trips: u32,
     sent: u64,
     broken: bool,
+    running: Running,
     /// Whether the node does not answer any more: its end is not waited for.
     silent: bool,
     /// Under which a run that takes this node over knows this one.
@@ -135,7 +134,7 @@ impl Session {
         let nonce = nonce().map_err(|error| SessionError::Unexpected(format!("no randomness: {error}")))?;
         let (to_node, queue) = mpsc::unbounded_channel();
         let mut session = Self {
-            writer: tokio::spawn(write(pipes.stdin, queue)),
+            writer: tokio::spawn(beats::write(pipes.stdin, queue)),
             nonce,
             to_node,
             stdout: pipes.stdout,
@@ -143,20 +142,25 @@ impl Session {
             round_trips,
             sent: 0,
             broken: false,
+            running: Running::Nothing.and(first),
             silent: false,
             run_id: match lock {
                 Lock::Observe => None,
                 Lock::Take(request) => Some(lock::word(&request.run_id)),
             },
         };
-        session.send(Zeroizing::new(
-            wire::bootstrap(&session.nonce, paths).map_err(|nul| SessionError::Unexpected(nul.to_string()))?,
-        ));
+        let no_word = |nul: NulByte| SessionError::Unexpected(nul.to_string());
+        let along = wire::along(first).map_err(no_word)?;
+        let text = along.as_ref().map_or("", |text| text);
+        session.send(Zeroizing::new(wire::bootstrap(&session.nonce, paths, text).map_err(no_word)?));
         session.send(Zeroizing::new(match lock {
             Lock::Observe => b"look\n".to_vec(),
             Lock::Take(request) => lock_command(request, 0),
         }));
-        frame_commands(first)?.into_iter().for_each(|command| session.send(command));
+        match along {
+            Some(_) => session.send(Zeroizing::new(wire::RUN.to_vec())),
+            None => frame_commands(first)?.into_iter().for_each(|command| session.send(command)),
+        }
         Ok(session)
     }
 
@@ -264,6 +268,7 @@ impl Session {
         if frame.steps.is_empty() {
             return Ok(Vec::new());
         }
+        self.running = self.running.and(frame);
         frame_commands(frame)?.into_iter().for_each(|command| self.send(command));
         self.answer(frame, progress).await
     }
@@ -277,6 +282,9 @@ impl Session {
         }
         let outputs = self.read_answer(frame, progress).await?;
         self.broken = false;
+        if self.running == Running::Questions {
+            self.running = Running::Nothing;
+        }
         self.round_trips += 1;
         Ok(outputs)
     }
@@ -353,7 +361,8 @@ impl Session {
 
     /// Says goodbye and waits, within limits, until the node's shell has ended.
     pub(super) async fn end(mut self, limit: Duration) -> Ending {
-        self.send(Zeroizing::new(b"bye\n".to_vec()));
+        let clean = self.running == Running::Nothing;
+        self.send(Zeroizing::new(if clean { &b"bye clean\n"[..] } else { b"bye\n" }.to_vec()));
         if self.silent {
             return Ending::Open;
         }
@@ -441,26 +450,6 @@ pub(super) const MOST_GREETING: u64 = 64 << 10;
 /// Fails when an output holds more than a greeting.
 pub(super) fn greeted(buffer: &Buffer) -> Result<(), SessionError> {
     if buffer.arrived() > MOST_GREETING { Err(SessionError::Flooded) } else { Ok(()) }
-}
-
-/// Writes commands to the node, and a heartbeat between them.
-async fn write(mut stdin: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Zeroizing<Vec<u8>>>) {
-    let mut beats = interval_at(Instant::now() + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let written = tokio::select! {
-            biased;
-            _ = beats.tick() => stdin.write_all(b"beat\n").await,
-            command = queue.recv() => match command {
-                Some(command) => stdin.write_all(&command).await,
-                None => return,
-            },
-        };
-        // The reader sees the end of the outputs, and finds out why.
-        if written.is_err() {
-            return;
-        }
-    }
 }
 
 fn frame_commands(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, SessionError> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
-use super::Frame;
+use super::{Frame, gzip};
 use crate::{
     script::{NulByte, RUN_DIRECTORY, condensed, quote, whole_seconds},
     secret::find,
@@ -31,10 +31,16 @@ impl Default for RemotePaths {
     }
 }
 
-/// Returns the text that starts the loop.
-pub(super) fn bootstrap(nonce: &str, paths: &RemotePaths) -> Result<Vec<u8>, NulByte> {
-    let variables = format!("nonce={nonce} lock_directory={} shell={}", quote(&paths.lock_directory)?, quote(&paths.shell)?);
-    Ok(program(&variables, LOOP))
+/// Returns the text that starts the loop, with the text of the first frame.
+pub(super) fn bootstrap(nonce: &str, paths: &RemotePaths, first: &str) -> Result<Vec<u8>, NulByte> {
+    let (directory, shell) = (quote(&paths.lock_directory)?, quote(&paths.shell)?);
+    Ok(packed(&format!("nonce={nonce} lock_directory={directory} shell={shell} text={}", quote(first)?), LOOP))
+}
+
+/// As [`program`], read by `read -r n && eval "$(head -c "$n" | gzip -dc)"`.
+pub(super) fn packed(variables: &str, text: &str) -> Vec<u8> {
+    let program = gzip::pack(format!("{variables}\n{}", condensed(text)).as_bytes());
+    [format!("{}\n", program.len()).as_bytes(), &program].concat()
 }
 
 /// Returns what starts a program: the first command's standard input, read by `read -r n && eval "$(head -c "$n")"`.
@@ -43,11 +49,20 @@ pub(super) fn program(variables: &str, text: &str) -> Vec<u8> {
     format!("{}\n{program}", program.len()).into_bytes()
 }
 
-/// Returns a frame as the loop's commands: its text in pieces, and `run`.
-///
-/// The text is a chain of `step` calls, which the loop defines. Scripts are quoted words, inputs are base64, because a shell's
+/// Returns the text of a frame that can travel with the loop: it holds no secret, and is not too long to arrive within the time for a greeting.
+pub(super) fn along(frame: &Frame) -> Result<Option<Zeroizing<String>>, NulByte> {
+    if frame.steps.is_empty() || frame.steps.iter().any(|step| !step.input.is_empty()) {
+        return Ok(None);
+    }
+    Ok(Some(text(frame)?).filter(|text| text.len() <= 2 * PIECE))
+}
+
+/// What runs the text that has arrived.
+pub(super) const RUN: &[u8] = b"run\n";
+
+/// Returns the text of a frame: a chain of `step` calls, which the loop defines. Scripts are quoted words, inputs are base64, because a shell's
 /// variables cannot hold every byte.
-pub(crate) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
+fn text(frame: &Frame) -> Result<Zeroizing<String>, NulByte> {
     let mut text = Zeroizing::new(String::new());
     // Allocated once: a string that moves as it grows would leave copies of secrets behind.
     let size: usize = frame.steps.iter().map(|step| step.script.len() * 2 + step.input.len().div_ceil(3) * 4 + 80).sum();
@@ -71,6 +86,12 @@ pub(crate) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
             text.push_str(APART_END);
         }
     }
+    Ok(text)
+}
+
+/// Returns a frame as the loop's commands: its text in pieces, and `run`.
+pub(crate) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
+    let text = text(frame)?;
     let mut commands = Vec::with_capacity(text.len() / PIECE + 2);
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
@@ -81,7 +102,7 @@ pub(crate) fn frame(frame: &Frame) -> Result<Vec<Zeroizing<Vec<u8>>>, NulByte> {
         commands.push(Zeroizing::new([format!("text {length}\n").as_bytes(), piece].concat()));
         rest = after;
     }
-    commands.push(Zeroizing::new(b"run\n".to_vec()));
+    commands.push(Zeroizing::new(RUN.to_vec()));
     Ok(commands)
 }
 

@@ -217,13 +217,36 @@ async fn questions_whose_limit_struck_are_asked_one_kind_after_the_other() {
         let script = format!(
             "case ${{only-all}} in all | slow) printf half; timeout 99 sleep {long} & sleep {long};; quick) printf \"it's\"; printf '\\nm0 quick 0\\n';; esac"
         );
-        let again =
-            Again { mark: "m0".into(), parts: vec![("slow", Duration::from_secs(1)), ("quick", Duration::from_secs(20))] };
+        let again = Again {
+            mark: "m0".into(),
+            parts: vec![("slow", Duration::from_secs(1)), ("quick", Duration::from_secs(20))],
+            may_leave: false,
+        };
         let outputs = run(&mut node, Step { again: Some(again), ..step(&script, "", 1) }).await;
         assert_eq!((outputs[0].status, outputs[0].timed_out), (0, false), "{shell}");
         assert_eq!(String::from_utf8_lossy(&outputs[0].stdout), "half\nm0 - 0\nhalf\nm0 slow 124\nit's\nm0 quick 0\n", "{shell}");
         assert_eq!(with_argument(&long), 0, "{shell}");
         node.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_looks_for_what_is_left_unless_only_questions_ran_that_leave_nothing() {
+    for shell in SHELLS {
+        for (may_leave, lives) in [(true, 0), (false, 1)] {
+            let (transport, _directory) = transport(shell);
+            let (mut node, _) = connect(&transport, Lock::Observe, Frame::default()).await.unwrap();
+            let long = unique_duration();
+            let again = Again { mark: "m0".into(), parts: Vec::new(), may_leave };
+            // The end of the step ends its own process group.
+            let leads = "until read -r _ _ _ _ group _ </proc/$!/stat && [ $group = $! ]; do :; done; echo $!";
+            let leaves = step(&format!("timeout 900 sleep {long} >/dev/null 2>&1 & {leads}"), "", 9);
+            let outputs = run(&mut node, Step { again: Some(again), ..leaves }).await;
+            node.close().await;
+            assert_eq!(with_argument(&long), 2 * lives, "{shell}, {may_leave}: `timeout` and `sleep`");
+            let pid = String::from_utf8_lossy(&outputs[0].stdout).trim().to_owned();
+            std::process::Command::new("kill").arg(pid).status().unwrap();
+        }
     }
 }
 

@@ -344,7 +344,7 @@ async fn a_server_that_is_busy_is_tried_again() {
     relay.await.unwrap();
 }
 
-/// Starts a server whose logins look like an ordinary user's: `id` prints 1000, and `sudo` is this script.
+/// Starts a server whose logins look like an ordinary user's: to the kernel's file about them there is another, and `sudo` is this script.
 pub(super) async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
     let programs = tempfile::tempdir().unwrap();
     let program = |name: &str, text: &str| {
@@ -352,15 +352,21 @@ pub(super) async fn with_sudo(sudo: Option<&str>) -> (Server, TempDir) {
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     };
+    fs::write(programs.path().join("status"), "Name:\tsh\nUid:\t1001\t1000\t1000\t1000\n").unwrap();
     // It also writes to standard error, which belongs to no step.
-    program("id", "echo a word to stderr >&2; echo 1000");
+    let other = format!("/usr/bin/sed 's#/proc/self/status#{}/status#'", programs.path().display());
+    program(
+        "login",
+        &format!("echo a word to stderr >&2; exec /bin/sh -c \"$(/usr/bin/printf %s \"$SSH_ORIGINAL_COMMAND\" | {other})\""),
+    );
     if let Some(sudo) = sudo {
         program("sudo", sudo);
     }
-    for name in ["setsid", "head"] {
+    for name in ["setsid", "head", "gzip"] {
         symlink(Path::new("/usr/bin").join(name), programs.path().join(name)).unwrap();
     }
-    (Server::start(&format!("SetEnv PATH={}", programs.path().display())).await, programs)
+    let path = programs.path().display();
+    (Server::start(&format!("SetEnv PATH={path}\nForceCommand {path}/login")).await, programs)
 }
 
 #[tokio::test]
@@ -375,7 +381,7 @@ async fn root_comes_through_sudo_with_a_short_constant_command() {
         assert!(welcome.ssh_connection.is_some(), "sudo drops it from the environment");
         node.close().await;
     }
-    let once = "-n|--|setsid|-w|/bin/sh|-c|read -r n && eval \"$(head -c \"$n\")\"|";
+    let once = "-n|--|setsid|-w|/bin/sh|-c|read -r n && eval \"$(head -c \"$n\" | gzip -dc)\"|";
     assert_eq!(fs::read_to_string(programs.path().join("log")).unwrap(), once.repeat(2));
 }
 
