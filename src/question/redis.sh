@@ -82,8 +82,10 @@ ask_redis() {
         *) printf '%s\n' "${reply%%,*}"; return ;;
     esac
     # In what the server says, the quotes around a mark are never bare.
-    printf '%s\n"@users"' "${replies%%'"@users"'*}"
-    case $replies in *'"@users"'*) show_users "${replies#*'"@users"'}" ;; *) echo ;; esac
+    before=${replies%%'"@users"'*}
+    printf '%s\n"@users"' "$before"
+    # Not `#*`: dash tries each beginning of the text in turn, and looks through all of it each time, which took longer than Redis.
+    case $replies in *'"@users"'*) show_users "${replies##"$before"'"@users"'}" ;; *) echo ;; esac
     pid=${replies#*process_id:}
     pid=${pid%%[!0-9]*}
     if [ -n "$pid" ]; then printf '@@ exe %s\n' "$(readlink "/proc/$pid/exe")"; fi
