@@ -119,6 +119,7 @@ impl Visitor for HealthEvaluator<'_> {
         let found = match health.check {
             HealthAction::Read { kind, check } => {
                 check.questions(&mut self.open);
+                self.declared.firewall |= check.declares_firewall();
                 if let Some(port) = check.declared_port() {
                     self.declared.ports.push(port);
                     self.declared.span.get_or_insert_with(|| health.span.clone());

@@ -292,7 +292,7 @@ impl Predictor<'_> {
                     let error = format!("{}, and no earlier task creates it", do_not_exist(&missing));
                     return Err(Outcome::failed(error));
                 }
-                if let Some(reason) = resource.refuse(&state, &earlier) {
+                if let Some(reason) = resource.refuse(&state, &earlier).or_else(|| resource.cuts(&state, &earlier)) {
                     return Err(Outcome::failed(reason));
                 }
                 change

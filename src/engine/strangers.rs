@@ -22,6 +22,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct DeclaredPorts {
     pub(super) ports: Vec<u16>,
+    /// Whether another check says what the kernel lacks of the firewall.
+    pub(super) firewall: bool,
     pub(super) span: Option<Span>,
 }
 
@@ -71,7 +73,7 @@ fn compare_ports(
         let programs: Vec<String> = owners.iter().map(describe_owner).collect();
         unexpected.push(format!("{} listens on {}", programs.join(" and "), addresses.join(" and ")));
     }
-    let unguarded = state.answers.get::<Ufw>(&())?.unguarded();
+    let unguarded = state.answers.get::<Ufw>(&())?.unguarded().filter(|_| !declared.firewall);
     if unexpected.is_empty() && unguarded.is_none() {
         let ports: Vec<String> = reachable.keys().map(u16::to_string).collect();
         return Ok(Outcome::new(Status::Ok, format!("open beyond loopback: {}", ports.join(", "))));
@@ -103,15 +105,16 @@ mod tests {
 
     fn declared() -> DeclaredPorts {
         let file = SourceFile::new("roles/toy/role.yml", "health: []\n");
-        DeclaredPorts { ports: vec![6379], span: Some(Span::new(&file, 0..1)) }
+        DeclaredPorts { ports: vec![6379], firewall: false, span: Some(Span::new(&file, 0..1)) }
     }
 
     /// Returns the message for a node with these listeners, and the number of ports whose owners are asked for.
     fn evaluate_listeners(listeners: &[(&str, u16)], owners: &[(u16, &str, &str)], open: &OpenPorts) -> (String, usize) {
-        evaluate_behind(&Answer::NotInstalled, listeners, owners, open)
+        evaluate_behind(&declared(), &Answer::NotInstalled, listeners, owners, open)
     }
 
     fn evaluate_behind(
+        declared: &DeclaredPorts,
         firewall: &Answer,
         listeners: &[(&str, u16)],
         owners: &[(u16, &str, &str)],
@@ -129,7 +132,7 @@ mod tests {
         }
         let mut ask = Questions::default();
         let state = NodeState { answers: &answers, secrets: &SecretValues::default() };
-        let (item, outcome) = evaluate(&declared(), open, &state, &mut ask).unwrap();
+        let (item, outcome) = evaluate(declared, open, &state, &mut ask).unwrap();
         assert_eq!((item.id.as_str(), item.file.as_str()), ("node/Nothing listens that should not", "roles/toy/role.yml"));
         ask.without(&answers);
         (outcome.error.unwrap_or(format!("{:?}: {}", outcome.status, outcome.summary)), ask.count())
@@ -167,7 +170,12 @@ mod tests {
     fn a_firewall_that_is_not_in_the_kernel_guards_nothing() {
         let gaps = vec!["ufw's IPv4 chains are not in the kernel".to_owned()];
         let flushed = Answer::State(Firewall { enabled: true, gaps, ..Firewall::package_default() });
-        let said = |firewall: &Answer| evaluate_behind(firewall, &[("0.0.0.0", 6379)], &[], &OpenPorts::default()).0;
+        let by = |declared: &DeclaredPorts, firewall: &Answer| {
+            evaluate_behind(declared, firewall, &[("0.0.0.0", 6379)], &[], &OpenPorts::default()).0
+        };
+        let said = |firewall: &Answer| by(&declared(), firewall);
+        let elsewhere = DeclaredPorts { firewall: true, ..declared() };
+        assert_eq!(by(&elsewhere, &flushed), "Ok: open beyond loopback: 6379", "another check says it");
         assert!(said(&flushed).starts_with("ufw is enabled in /etc/ufw/ufw.conf only: ufw's IPv4 chains"));
         assert_eq!(said(&Answer::State(Firewall::package_default())), "Ok: open beyond loopback: 6379");
     }

@@ -1,7 +1,8 @@
 //! A ufw firewall as data: its rules, its policies, and whether they admit a connection.
 
-mod kernel;
+mod line;
 mod network;
+mod packets;
 mod rule;
 mod words;
 
@@ -9,8 +10,9 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-pub use kernel::{Ahead, Chains};
+pub use line::{Line, Target};
 pub use network::{Network, Ports};
+pub use packets::{OnFile, Other, Packets, Place};
 pub use rule::{Action, Direction, Profiles, Rule};
 
 /// What happens to packets that no rule matches.
@@ -57,8 +59,8 @@ pub struct Firewall {
     pub loaded: bool,
     /// What the kernel lacks of an enabled firewall; empty when it has it all.
     pub gaps: Vec<String>,
-    /// The rules of others that the kernel tries before those of ufw.
-    pub ahead: Vec<Ahead>,
+    /// The rules that ufw does not show, before and after `rules`, in the order in which the kernel tries them.
+    pub others: Vec<Other>,
     /// Whether ufw makes rules for IPv6.
     pub ipv6: bool,
     /// The log level: `off`, `low`, `medium`, `high` or `full`.
@@ -81,7 +83,7 @@ impl Firewall {
             enabled: false,
             loaded: false,
             gaps: Vec::new(),
-            ahead: Vec::new(),
+            others: Vec::new(),
             ipv6: true,
             logging: "low".into(),
             incoming: Policy::Deny,

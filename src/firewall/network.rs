@@ -43,6 +43,35 @@ impl Network {
         self.covers(other) || other.covers(self)
     }
 
+    /// Returns the addresses that are in both networks: one of the two.
+    #[must_use]
+    pub fn both(self, other: Self) -> Option<Self> {
+        if self.covers(other) { Some(other) } else { other.covers(self).then_some(self) }
+    }
+
+    /// Returns the networks that together hold all addresses of this IP version that are not in this network.
+    #[must_use]
+    pub fn others(self) -> Vec<Self> {
+        let beside = |prefix: u8| {
+            let bit = u32::from(width(self.address) - prefix);
+            let address = match self.address {
+                IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() ^ 1 << bit).into()),
+                IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() ^ 1 << bit).into()),
+            };
+            Self { address: masked(address, prefix), prefix }
+        };
+        (1..=self.prefix).map(beside).collect()
+    }
+
+    /// Whether no connection comes from or goes to its addresses through a network: loopback, and several or all hosts at once.
+    #[must_use]
+    pub fn is_no_host(self) -> bool {
+        ["127.0.0.0/8", "224.0.0.0/4", "255.255.255.255", "::1", "ff00::/8"]
+            .into_iter()
+            .filter_map(|network| network.parse::<Self>().ok())
+            .any(|network| network.covers(self))
+    }
+
     /// Whether `address` is in this network.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
@@ -127,6 +156,37 @@ impl Ports {
 
     fn covers_range(&self, (first, last): (u16, u16)) -> bool {
         self.0.iter().any(|range| range.0 <= first && last <= range.1)
+    }
+
+    /// Returns the ports that both match; `None` if there are none.
+    #[must_use]
+    pub fn both(&self, other: &Self) -> Option<Self> {
+        if self.is_any() || other.is_any() {
+            return Some(if self.is_any() { other.clone() } else { self.clone() });
+        }
+        let pairs = self.0.iter().flat_map(|one| other.0.iter().map(move |two| (one.0.max(two.0), one.1.min(two.1))));
+        let mut ranges: Vec<_> = pairs.filter(|(first, last)| first <= last).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        (!ranges.is_empty()).then_some(Self(ranges))
+    }
+
+    /// Returns the ports that this does not match; `None` if there are none.
+    #[must_use]
+    pub fn others(&self) -> Option<Self> {
+        let (mut ranges, mut next) = (Vec::new(), 1_u32);
+        for (first, last) in if self.is_any() { &[(1, u16::MAX)] } else { self.0.as_slice() } {
+            if let (Ok(start), Some(end)) = (u16::try_from(next), first.checked_sub(1))
+                && start <= end
+            {
+                ranges.push((start, end));
+            }
+            next = next.max(u32::from(*last) + 1);
+        }
+        if let Ok(start) = u16::try_from(next) {
+            ranges.push((start, u16::MAX));
+        }
+        (!ranges.is_empty()).then_some(Self(ranges))
     }
 
     /// Whether this matches `port`.
@@ -231,6 +291,39 @@ mod tests {
         ] {
             let (one, two) = (ports(one), ports(two));
             assert_eq!((one.covers(&two), one.covers_one_of(&two), one.meets(&two)), (covers, one_of, meets), "{one} {two}");
+        }
+    }
+
+    #[test]
+    fn the_others_of_networks_and_ports_are_all_others() {
+        let shown = |text: &str| {
+            let others = text.parse::<Network>().unwrap().others();
+            others.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown("10.0.0.0/8"), "128.0.0.0/1 64.0.0.0/2 32.0.0.0/3 16.0.0.0/4 0.0.0.0/5 12.0.0.0/6 8.0.0.0/7 11.0.0.0/8");
+        assert_eq!((shown("0.0.0.0/0").as_str(), shown("::/1").as_str()), ("", "8000::/1"));
+        assert_eq!(shown("198.18.0.1").split(' ').count(), 32);
+        assert!(shown("198.18.0.1").ends_with(" 198.18.0.0"));
+        let ports = |text: &str| text.parse::<Ports>().unwrap();
+        let others = |text: &str| ports(text).others().map(|ports| ports.to_string());
+        for (text, wanted) in [
+            ("22", Some("1:21,23:65535")),
+            ("1:79,81:65535", Some("80")),
+            ("1:10,5:20,22", Some("21,23:65535")),
+            ("any", None),
+            ("1:65535", None),
+        ] {
+            assert_eq!(others(text).as_deref(), wanted, "{text}");
+        }
+        let both = |one: &str, two: &str| ports(one).both(&ports(two)).map(|ports| ports.to_string());
+        for (one, two, wanted) in [
+            ("any", "22", Some("22")),
+            ("6000:7000,22", "6379,8001", Some("6379")),
+            ("22", "80,443", None),
+            ("any", "any", Some("any")),
+        ] {
+            assert_eq!(both(one, two).as_deref(), wanted, "{one} {two}");
+            assert_eq!(both(two, one).as_deref(), wanted, "{two} {one}");
         }
     }
 

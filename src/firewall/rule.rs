@@ -160,6 +160,59 @@ impl Rule {
         packets(self) == packets(other)
     }
 
+    /// Returns the rule about all packets to the node of one IP version.
+    #[must_use]
+    pub fn everything(v6: bool) -> Self {
+        Self {
+            action: Action::Deny,
+            protocol: "any".into(),
+            to_ports: Ports::default(),
+            to: Network::everything(v6),
+            from_ports: Ports::default(),
+            from: Network::everything(v6),
+            direction: Direction::In,
+            interface: None,
+            comment: None,
+            log: None,
+            profiles: None,
+            routed: false,
+        }
+    }
+
+    /// Returns this rule for the packets that `condition` matches as well; `None` if there are none.
+    #[must_use]
+    pub fn both(&self, condition: &Self) -> Option<Self> {
+        let protocol = match (self.protocol.as_str(), condition.protocol.as_str()) {
+            (one, two) if one == two || two == "any" => one,
+            ("any", two) => two,
+            _ => return None,
+        };
+        let interface = match (&self.interface, &condition.interface) {
+            (Some(one), Some(two)) => Some(same_interface(one, two)?),
+            (one, two) => one.as_deref().or(two.as_deref()),
+        };
+        Some(Self {
+            protocol: protocol.to_owned(),
+            to_ports: self.to_ports.both(&condition.to_ports)?,
+            to: self.to.both(condition.to)?,
+            from_ports: self.from_ports.both(&condition.from_ports)?,
+            from: self.from.both(condition.from)?,
+            interface: interface.map(str::to_owned),
+            ..self.clone()
+        })
+    }
+
+    /// Whether this matches every packet that `other` matches.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        (self.protocol == "any" || self.protocol == other.protocol)
+            && self.to_ports.covers(&other.to_ports)
+            && self.to.covers(other.to)
+            && self.from_ports.covers(&other.from_ports)
+            && self.from.covers(other.from)
+            && (self.interface.is_none() || self.interface == other.interface)
+    }
+
     /// Returns whether the rule accepts a new TCP connection to the node; `None` if it does not apply. A rule for one interface is assumed to
     /// refuse connections but never to accept them, because the interface of the connection is not known here.
     pub(super) fn decision(&self, client: IpAddr, server: IpAddr, port: u16) -> Option<bool> {
@@ -173,6 +226,12 @@ impl Rule {
         let accepts = self.action.accepts();
         (matches && !(accepts && self.interface.is_some())).then_some(accepts)
     }
+}
+
+/// Returns the interfaces that both names stand for; iptables has `eth+` for all whose names begin so.
+fn same_interface<'name>(one: &'name str, two: &'name str) -> Option<&'name str> {
+    let holds = |pattern: &str, name: &str| pattern.strip_suffix('+').is_some_and(|start| name.starts_with(start));
+    if one == two || holds(two, one) { Some(one) } else { holds(one, two).then_some(two) }
 }
 
 fn parse_direction(direction: &str) -> Option<(Direction, Option<String>)> {

@@ -59,6 +59,11 @@ pub trait HealthCheck: Debug + Send + Sync {
         false
     }
 
+    /// Whether the check says what the kernel lacks of the firewall, so that others need not.
+    fn declares_firewall(&self) -> bool {
+        false
+    }
+
     /// Returns the port that the check declares as open or closed.
     fn declared_port(&self) -> Option<u16> {
         None
@@ -97,6 +102,10 @@ impl HealthCheck for AsDeclared {
 
     fn names_unit(&self, unit: &str) -> bool {
         self.0.unit() == Some(unit)
+    }
+
+    fn declares_firewall(&self) -> bool {
+        self.0.declares_firewall()
     }
 
     fn secrets(&self) -> Vec<SecretId> {

@@ -248,8 +248,9 @@ impl HealthCheck for ListeningCheck {
         let found: Vec<String> = listeners.iter().map(|listener| format_listener(listener)).collect();
         let found = if self.state == State::Closed { "closed".to_owned() } else { found.join(", ") };
         let mut problems = self.problems(&listeners, owners);
-        if listeners.iter().any(|listener| !is_loopback(listener.address)) {
-            problems.extend(is.answers.get::<Ufw>(&())?.unguarded());
+        if listeners.iter().any(|listener| !is_loopback(listener.address)) && is.answers.get::<Ufw>(&())?.is_broken() {
+            // What is wrong with it is said once: by the check of the firewall, or by the one of all ports.
+            problems.push("ufw, which is enabled, does not guard this port: see the check of the firewall".to_owned());
         }
         Ok(Finding::of_problems(&problems, found))
     }
@@ -390,7 +391,7 @@ mod tests {
         let on = |address: &str, firewall: &Firewall| {
             finding_behind(json!({"port": 5432}), &[address], &[], Answer::State(firewall.clone()))
         };
-        insta::assert_snapshot!(on("0.0.0.0", &flushed), @"ufw is enabled in /etc/ufw/ufw.conf only: ufw's IPv4 chains are not in the kernel; deploy the task `ufw: {state: enabled}`, or run `ufw disable` if something else guards the ports");
+        insta::assert_snapshot!(on("0.0.0.0", &flushed), @"ufw, which is enabled, does not guard this port: see the check of the firewall");
         assert_eq!(
             finding_behind(json!({"port": 5432, "addresses": "loopback"}), &["127.0.0.1"], &[], Answer::State(flushed.clone())),
             "ok: 127.0.0.1:5432"

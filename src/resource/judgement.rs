@@ -24,7 +24,7 @@ pub fn judge(resource: &dyn Resource, node: &NodeState<'_>, earlier: &[&dyn Reso
         return Ok(verdict);
     }
     let refused = match &verdict {
-        Verdict::Change(_) => resource.refuse(node, earlier),
+        Verdict::Change(_) => resource.refuse(node, earlier).or_else(|| resource.cuts(node, earlier)),
         Verdict::Converged { .. } | Verdict::Blocked { .. } | Verdict::Refused(_) => None,
     };
     let contradicted = || resource.contradicted(node).map(|found| found.filter(|found| !found.may_be_ended_by(earlier)));

@@ -94,10 +94,20 @@ pub trait Resource: Any + Debug + Send + Sync {
         None
     }
 
-    /// Returns the reason why this must not be applied after the `earlier` resources of the run, which may change what stands in its way: it would
-    /// cut the connection of the run, something is in its way, or it is known to fail. Asked where [`Resource::compare`] finds a change.
+    /// Returns the reason why this must not be applied after the `earlier` resources of the run, which may change what stands in its way: something
+    /// is in its way, or it is known to fail. Asked where [`Resource::compare`] finds a change.
     fn refuse(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
         None
+    }
+
+    /// As [`Resource::refuse`], but because it would cut the connection of the run. A health check changes nothing, and does not ask.
+    fn cuts(&self, _node: &NodeState<'_>, _earlier: &[&dyn Resource]) -> Option<String> {
+        None
+    }
+
+    /// Whether it declares that the firewall is on, and so says what the kernel lacks of it.
+    fn declares_firewall(&self) -> bool {
+        false
     }
 }
 

@@ -54,7 +54,7 @@ parameters! {
         /// Whether other rules that open this port are removed.
         only: Flag = false,
         /// Rules of others that may stay although they open this port too, or come before the rule and shut out whom it lets in: as
-        /// `ufw show added` prints them without `ufw`, such as `allow 6000:7000/tcp`.
+        /// `ufw show added` prints them without `ufw`, such as `allow 6000:7000/tcp`, or as `iptables -S` prints them.
         accepted: OneOrMany<String> = [],
         /// Whether the firewall is on, now and at boot.
         state: Option<State>,
@@ -135,13 +135,9 @@ impl Ufw {
             return Ok(AtBoot::Fine);
         }
         let unit = &node.answers.get::<Unit>(&UNIT.to_owned())?.file_state;
-        Ok(if unit.is_masked() {
-            AtBoot::Masked
-        } else if *unit == UnitFileState::Disabled {
-            AtBoot::Disabled
-        } else {
-            AtBoot::Fine
-        })
+        // Without ufw, there is no unit yet.
+        let is_fine = unit.counts_as_enabled() || *unit == UnitFileState::NoFile;
+        Ok(if is_fine { AtBoot::Fine } else { AtBoot::Not(unit.as_str().to_owned()) })
     }
 }
 
@@ -149,21 +145,20 @@ impl Ufw {
 const UNIT: &str = "ufw.service";
 
 /// Whether the firewall starts at boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum AtBoot {
     /// It does, or nothing is declared about it.
     Fine,
-    Disabled,
-    Masked,
+    /// It does not, as the unit's state says.
+    Not(String),
 }
 
 impl AtBoot {
     /// Returns systemd's word for what keeps the unit from being started.
-    fn problem(self) -> Option<&'static str> {
+    fn problem(&self) -> Option<&str> {
         match self {
             Self::Fine => None,
-            Self::Disabled => Some("disabled"),
-            Self::Masked => Some("masked"),
+            Self::Not(word) => Some(word),
         }
     }
 }
@@ -204,6 +199,10 @@ impl Resource for Ufw {
         }
     }
 
+    fn declares_firewall(&self) -> bool {
+        self.enables()
+    }
+
     fn questions(&self, ask: &mut Questions) {
         ask.ask::<ufw::Ufw>(());
         ask.ask::<OwnConnection>(());
@@ -224,7 +223,7 @@ impl Resource for Ufw {
         if before == after && installed && is_clear {
             return Ok(Verdict::CONVERGED);
         }
-        let change = self.change(&before, &after, at_boot);
+        let change = self.change(&before, &after, &at_boot);
         Ok(if installed {
             Verdict::Change(change)
         } else {
@@ -244,7 +243,6 @@ impl Resource for Ufw {
                 earlier.apply(&mut firewall);
             }
         }
-        let before = firewall.clone();
         self.apply(&mut firewall);
         if let Self::Rule(wanted) = self {
             let obstacles = wanted.obstacles(&firewall, &now);
@@ -254,6 +252,18 @@ impl Resource for Ufw {
                 return Some(all.join("; "));
             }
         }
+        None
+    }
+
+    fn cuts(&self, node: &NodeState<'_>, earlier: &[&dyn Resource]) -> Option<String> {
+        let (mut firewall, _) = current(node).ok()?;
+        for resource in earlier {
+            if let Some(earlier) = (*resource as &dyn Any).downcast_ref::<Self>() {
+                earlier.apply(&mut firewall);
+            }
+        }
+        let before = firewall.clone();
+        self.apply(&mut firewall);
         let addresses = match node.answers.get::<OwnConnection>(&()) {
             Ok(Some(addresses)) => addresses,
             Ok(None) => return None,

@@ -128,6 +128,7 @@ fn a_firewall_that_is_not_in_the_kernel_is_red_and_loaded_again() {
     assert_eq!(complaints(&project), "");
     let chains = || node.sh("iptables -S | sort; ip6tables -S | sort");
     let whole = chains();
+    let in_place = "the kernel has `-A ufw-user-input -p tcp -m tcp --dport 6379 -j ACCEPT` in place of `";
     let flush = "for t in iptables ip6tables; do $t -F; $t -P INPUT ACCEPT; $t -P FORWARD ACCEPT; $t -X; done";
     for (damage, words) in [
         (flush, "ufw's IPv4 chains are not in the kernel"),
@@ -136,12 +137,22 @@ fn a_firewall_that_is_not_in_the_kernel_is_red_and_loaded_again() {
         ("iptables -P INPUT ACCEPT", "the IPv4 policy of INPUT is ACCEPT in the kernel"),
         (
             "iptables -I ufw-user-input -p tcp --dport 6379 -j ACCEPT",
-            "the kernel has 3 IPv4 rules of users, and /etc/ufw/user.rules has 2",
+            "the kernel has `-A ufw-user-input -p tcp -m tcp --dport 6379 -j ACCEPT`, which is not in /etc/ufw/user.rules",
+        ),
+        ("iptables -R ufw-user-input 2 -p tcp --dport 6379 -j ACCEPT", in_place),
+        (
+            "iptables -I ufw-before-input -p tcp --dport 6379 --syn -j ACCEPT",
+            "the kernel has `-A ufw-before-input -p tcp -m tcp --dport 6379 --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT`, which is in no file",
+        ),
+        (
+            "ip6tables -A ufw6-track-input ! -s 2001:db8::/32 -p tcp --dport 6379 -m limit --limit 9/s -j ACCEPT",
+            "the kernel has `-A ufw6-track-input ! -s 2001:db8::/32 -p tcp -m tcp --dport 6379 -m limit --limit 9/sec -j ACCEPT`, which is",
         ),
     ] {
         node.sh(damage);
         let said = complaints(&project);
-        assert_eq!(said.matches(words).count(), 3, "{damage}: {said}");
+        assert_eq!(said.matches(words).count(), 1, "it is said once: {damage}: {said}");
+        assert_eq!(said.matches("does not guard this port: see the check of the firewall").count(), 1, "{damage}: {said}");
         let deploy = project.converges(&declared);
         assert_eq!(deploy.ids("node", "changed").len(), 1, "{damage}: {}", deploy.stdout);
         assert_eq!(chains(), whole, "{damage}");
@@ -154,12 +165,29 @@ fn a_firewall_that_is_not_in_the_kernel_is_red_and_loaded_again() {
     assert_eq!(node.sh("iptables -S | sort; ip6tables -S | sort"), whole);
 
     // It starts at boot.
-    for (damage, word) in [("systemctl disable ufw", "disabled"), ("systemctl mask ufw", "masked")] {
+    let until_boot = "systemctl disable ufw; systemctl enable --runtime ufw";
+    for (damage, word) in
+        [("systemctl disable ufw", "disabled"), ("systemctl mask ufw", "masked"), (until_boot, "enabled-runtime")]
+    {
         node.sh(damage);
         assert!(complaints(&project).contains(&format!("ufw.service is {word}")));
         project.converges(&declared);
         assert_eq!(node.sh("systemctl is-enabled ufw"), "enabled");
     }
+
+    // Where ufw makes no rules for IPv6, its policy alone keeps packets out.
+    node.sh("sed -i s/^IPV6=yes/IPV6=no/ /etc/default/ufw; ufw reload");
+    project.converges(&declared);
+    let whole = chains();
+    node.sh("ip6tables -P INPUT ACCEPT");
+    assert_eq!(complaints(&project).matches("every IPv6 packet is let in, although `IPV6=no` means that none is").count(), 1);
+    project.converges(&declared);
+    assert_eq!((chains(), complaints(&project)), (whole, String::new()));
+
+    // What is said of a firewall that was reset is not about the run's connection.
+    node.sh("ufw --force reset");
+    let said = complaints(&project);
+    assert!(said.contains("the firewall is disabled") && !said.contains("cut the connection"), "{said}");
 }
 
 #[test]
@@ -208,9 +236,38 @@ fn what_opens_the_port_besides_or_shuts_it_before_is_deleted_or_refused() {
     );
     assert_eq!(complaints(&project), refused);
     node.sh(&format!("ufw delete {deny}"));
-    node.sh("iptables -I INPUT -p tcp --dport 6379 -j ACCEPT");
-    assert!(project.is_refused(&declared).contains("`-A INPUT -p tcp -m tcp --dport 6379 -j ACCEPT`, which is not ufw's"));
-    node.sh("iptables -D INPUT -p tcp --dport 6379 -j ACCEPT");
+    // Rules that ufw does not show, wherever they are and in whatever form; the refusal has the command that deletes them.
+    let mine =
+        "iptables -N mine; iptables -A mine -p tcp --dport 6379 -m limit --limit 100/s -j ACCEPT; iptables -A INPUT -j mine";
+    for made in [
+        "iptables -I INPUT -p tcp --dport 6379 -j ACCEPT",
+        "iptables -A INPUT -p tcp --dport 6379 -j ACCEPT",
+        "ip6tables -A INPUT -p tcp --dport 6379 -j ACCEPT",
+        "iptables -A INPUT -p tcp --dport 6379 --syn -j ACCEPT",
+        "iptables -A INPUT ! -s 10.0.0.0/8 -p tcp -m multiport --dports 6379,8001 -j ACCEPT",
+        "iptables -A INPUT -m mark --mark 1 -j ACCEPT",
+        mine,
+    ] {
+        node.sh(made);
+        let refused = project.is_refused(&declared);
+        assert!(refused.starts_with("6379 is open to ") && refused.contains("`, which is not ufw's"), "{made}: {refused}");
+        assert_eq!(complaints(&project), refused);
+        let words = refused.split_once(" by `").unwrap().1.split_once('`').unwrap().0;
+        project.converges(&declared.replace("only: true", &format!("only: true, accepted: ['{words}']")));
+        project.write("roles/toy/role.yml", &declared);
+        let (_, delete) = refused.split_once("and now (`").unwrap();
+        node.sh(delete.split_once('`').unwrap().0);
+        assert_eq!(complaints(&project), "");
+    }
+    node.sh("iptables -D INPUT -j mine; iptables -X mine");
+    let before = "sed -i '/^COMMIT/i -A ufw-before-input -p tcp --dport 6379 -j ACCEPT' /etc/ufw/before.rules; ufw reload";
+    node.sh(before);
+    let refused = project.is_refused(&declared);
+    let words =
+        "by `-A ufw-before-input -p tcp -m tcp --dport 6379 -j ACCEPT`, which is in /etc/ufw/before.rules: delete it there";
+    assert!(refused.contains(words), "{refused}");
+    assert_eq!(complaints(&project), refused);
+    node.sh("sed -i '/--dport 6379/d' /etc/ufw/before.rules; ufw reload");
     assert_eq!(complaints_of(&project, &declared), "");
 
     // Where ufw makes no rules for IPv6, check and deploy say so in its words.

@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Ufw {
-    pub(super) fn change(&self, before: &Firewall, after: &Firewall, at_boot: AtBoot) -> Change {
+    pub(super) fn change(&self, before: &Firewall, after: &Firewall, at_boot: &AtBoot) -> Change {
         let mut diff = Diff::none();
         let mut attribute = |name: &str, before: &str, after: &str| {
             if before != after {
@@ -40,7 +40,7 @@ impl Ufw {
     }
 
     /// Returns what is not as declared, for a health check.
-    fn found(&self, before: &Firewall, after: &Firewall, at_boot: AtBoot) -> String {
+    fn found(&self, before: &Firewall, after: &Firewall, at_boot: &AtBoot) -> String {
         let mut found = match self {
             Self::Rule(wanted) => wanted.opened_by_others(before),
             Self::Whole { state: Some(_), .. } if describe_state(before) != describe_state(after) => {
@@ -66,7 +66,7 @@ impl Ufw {
         found.join("; ")
     }
 
-    fn script(&self, before: &Firewall, at_boot: AtBoot) -> Script {
+    fn script(&self, before: &Firewall, at_boot: &AtBoot) -> Script {
         let broken = if before.is_broken() { "broken" } else { "" };
         match self {
             Self::Rule(wanted) => {

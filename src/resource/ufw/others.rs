@@ -1,7 +1,7 @@
 //! The rules of others beside a declared one: those that open its port as well, and those that come before it and shut out whom it lets in.
 
 use super::wanted::Wanted;
-use crate::firewall::{Firewall, Rule};
+use crate::firewall::{Direction, Firewall, Line, Other, Place, Rule};
 
 impl Wanted {
     /// Whether `only` deletes the rule: it opens ports of this task and no others.
@@ -42,15 +42,24 @@ impl Wanted {
             ));
             named.push(words);
         }
-        for other in &firewall.ahead {
-            if self.opens(&other.rule, &ours) && !admits_no_more(&other.rule, &ours) && !self.accepts(&other.line) {
-                add(format!(
-                    "{} by `{}`, which is not ufw's and comes before its rules: delete it where it is made, or {}",
-                    self.is_open_to(&other.rule),
-                    other.line,
-                    accept(&other.line)
-                ));
+        let mut named: Vec<&Line> = Vec::new();
+        for (index, other) in firewall.others.iter().enumerate().filter(|(_, other)| self.opens(&other.rule, &ours)) {
+            let is_known = self.accepts_line(&other.line) || named.contains(&&other.line);
+            if is_known || admits_no_more(&other.rule, &ours) || self.is_shut_before(other, &firewall.others[..index], firewall) {
+                continue;
             }
+            named.push(&other.line);
+            let perhaps = other.unknown.as_ref().map_or(String::new(), |word| {
+                format!(", unless its condition or target `{word}`, which is not known here, keeps packets out")
+            });
+            let whom = other.line.whom().unwrap_or_else(|| other.rule.source());
+            add(format!(
+                "{} is open to {whom} by {}{perhaps}: {}, or {}",
+                self.port(),
+                describe_other(other),
+                delete_other(other),
+                accept(&other.line.text)
+            ));
         }
         if self.action.accepts() {
             for our in ours {
@@ -81,12 +90,36 @@ impl Wanted {
         ))
     }
 
+    /// Whether nothing comes to the ports of this task by the rule, because it was refused before, or went another way.
+    fn is_shut_before(&self, other: &Other, before: &[Other], firewall: &Firewall) -> bool {
+        let Some(rule) = self.of_these_ports(&other.rule) else { return true };
+        let refuses = |rule_before: &Rule| !rule_before.action.accepts() && rule_before.covers(&rule);
+        let of_others = |other: &Other| other.is_sure && other.exceptions.is_empty() && refuses(&other.rule);
+        let of_users = |rule: &Rule| rule.direction == Direction::In && !rule.routed && refuses(rule);
+        other.exceptions.iter().any(|exception| exception.covers(&rule))
+            || before.iter().any(of_others)
+            || !other.is_ahead && firewall.rules.iter().any(of_users)
+    }
+
+    /// Returns the part of a rule that is about the ports of this task.
+    fn of_these_ports(&self, rule: &Rule) -> Option<Rule> {
+        let v6 = rule.to.is_v6();
+        let these = Rule { protocol: self.protocol.as_str().to_owned(), to_ports: self.to_ports.clone(), ..Rule::everything(v6) };
+        rule.both(&these)
+    }
+
     /// Calls `add` with each rule that comes before `our` and shuts out some of those whom it admits.
     fn shut_out(&self, our: &Rule, firewall: &Firewall, now: &Firewall, add: &mut impl FnMut(String)) {
         let Some(at) = firewall.rules.iter().position(|rule| rule.matches_same_packets(our)) else { return };
-        let ahead = firewall.ahead.iter().map(|ahead| (&ahead.rule, Some(&ahead.line)));
-        for (rule, line) in ahead.chain(firewall.rules[..at].iter().map(|rule| (rule, None))) {
-            if !is_about_the_same(rule, our) {
+        let ahead = firewall.others.iter().filter(|other| other.is_ahead).map(|other| (&other.rule, Some(other)));
+        let mut named: Vec<&Line> = Vec::new();
+        for (rule, other) in ahead.chain(firewall.rules[..at].iter().map(|rule| (rule, None))) {
+            let is_unsure = |other: &Other| {
+                !other.is_sure
+                    || rule.action.accepts() && !other.exceptions.is_empty()
+                    || rule.both(our).is_some_and(|rule| other.exceptions.iter().any(|exception| exception.covers(&rule)))
+            };
+            if !is_about_the_same(rule, our) || other.is_some_and(is_unsure) {
                 continue;
             }
             if rule.action.accepts() {
@@ -98,18 +131,25 @@ impl Wanted {
             if !refuses_what_is_admitted(rule, our) {
                 continue;
             }
-            let words = line.cloned().unwrap_or_else(|| rule.words());
-            if self.accepts(&words) {
-                continue;
-            }
             let whom = if rule.from.covers(our.from) { our.source() } else { rule.source() };
-            let number = now.rules.iter().position(|one| one == rule).filter(|_| line.is_none()).map(|index| now.number(index));
-            let which = match (line, number) {
-                (Some(_), _) => format!("`{words}`, which is not ufw's and"),
-                (None, Some(number)) => format!("rule {number} of `ufw status numbered`, `{words}`, which"),
-                (None, None) => format!("`{words}`, which"),
+            let (which, delete, words) = if let Some(other) = other {
+                if self.accepts_line(&other.line) || named.contains(&&other.line) {
+                    continue;
+                }
+                named.push(&other.line);
+                (format!("{} and", describe_other(other)), delete_other(other), other.line.text.clone())
+            } else {
+                let words = rule.words();
+                if self.accepts(&words) {
+                    continue;
+                }
+                let number = now.rules.iter().position(|one| one == rule).map(|index| now.number(index));
+                let which = match number {
+                    Some(number) => format!("rule {number} of `ufw status numbered`, `{words}`, which"),
+                    None => format!("`{words}`, which"),
+                };
+                (which, format!("`ufw delete {words}`"), words)
             };
-            let delete = if line.is_some() { "delete it where it is made".to_owned() } else { format!("`ufw delete {words}`") };
             add(format!(
                 "{} is shut to {whom} by {which} comes before `{}`: {delete}, or {}",
                 self.port(),
@@ -143,12 +183,41 @@ impl Wanted {
         self.accepted.iter().any(|accepted| accepted == words)
     }
 
+    /// Whether the task says that this rule of others may stay, in whichever words.
+    fn accepts_line(&self, line: &Line) -> bool {
+        let v6 = line.matches.first().is_some_and(|rule| rule.to.is_v6());
+        let is_it = |words: &String| Line::parse(words, v6).is_some_and(|accepted| accepted.is_sure && accepted.does_as(line));
+        self.accepts(&line.text) || self.accepted.iter().any(is_it)
+    }
+
     fn is_open_to(&self, rule: &Rule) -> String {
         format!("{} is open to {}", self.port(), rule.source())
     }
 
     fn port(&self) -> String {
         if self.to_ports.is_any() { "every port".to_owned() } else { self.to_ports.to_string() }
+    }
+}
+
+/// Returns the rule's text, and whose it is.
+fn describe_other(other: &Other) -> String {
+    let text = &other.line.text;
+    match &other.place {
+        Place::Kernel => format!("`{text}`, which is not ufw's"),
+        Place::Chain => format!("`{text}`, which is in a chain and no file of ufw"),
+        Place::File(path) => format!("`{text}`, which is in {path}"),
+    }
+}
+
+/// Returns the way out that deletes the rule.
+fn delete_other(other: &Other) -> String {
+    match &other.place {
+        Place::Kernel => {
+            let program = if other.rule.to.is_v6() { "ip6tables" } else { "iptables" };
+            format!("delete it where it is made, and now (`{program} {}`)", other.line.delete())
+        }
+        Place::Chain => "`ufw reload`".to_owned(),
+        Place::File(_) => "delete it there, then `ufw reload`".to_owned(),
     }
 }
 

@@ -1,3 +1,4 @@
+mod kernel;
 mod obstacles;
 
 use super::*;
@@ -168,7 +169,8 @@ fn refused(wanted: Value, earlier: &[Value], answer: ufw::Answer, connection: Op
     let earlier: Vec<Ufw> = earlier.iter().cloned().map(ufw).collect();
     let earlier: Vec<&dyn Resource> = earlier.iter().map(|resource| resource as &dyn Resource).collect();
     let answers = answers(answer, connection);
-    ufw(wanted).refuse(&NodeState { answers: &answers, secrets: &SecretValues::default() }, &earlier)
+    let (wanted, node) = (ufw(wanted), NodeState { answers: &answers, secrets: &SecretValues::default() });
+    wanted.refuse(&node, &earlier).or_else(|| wanted.cuts(&node, &earlier))
 }
 
 const CONNECTION: Option<&str> = Some("198.18.0.1 40000 198.18.0.2 2222");
@@ -209,7 +211,7 @@ fn an_unknown_connection_is_refused_rather_than_guessed() {
     let mut answers = answers(ufw::Answer::NotInstalled, None);
     answers.set::<OwnConnection>((), Err(Unanswered("not known".into())));
     let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
-    assert!(ufw(json!({"state": "enabled"})).refuse(&node, &[]).is_some());
+    assert!(ufw(json!({"state": "enabled"})).cuts(&node, &[]).is_some());
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Wanted {
             ));
         }
         let is_rule =
-            |words: &String| ["allow ", "limit ", "deny ", "reject ", "-A INPUT "].iter().any(|start| words.starts_with(start));
+            |words: &String| ["allow ", "limit ", "deny ", "reject ", "-A "].iter().any(|start| words.starts_with(start));
         if let Some(wrong) = accepted.0.iter().find(|words| !is_rule(words)) {
             return Err(ParamError::parameter(
                 "accepted",

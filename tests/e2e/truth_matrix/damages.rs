@@ -212,6 +212,32 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Firewall, "ufw default allow incoming", true).undoes("Enable the firewall and deny everything else"),
     redis(Part::Firewall, "iptables -P INPUT ACCEPT; iptables -F; iptables -X", true),
     redis(Part::Firewall, "ip6tables -P INPUT ACCEPT; ip6tables -F; ip6tables -X", true),
+    // In ufw's chains, where a deploy makes them anew.
+    redis(Part::Firewall, "iptables -I ufw-before-input -p tcp --dport 6379 -j ACCEPT", true),
+    redis(Part::Firewall, "iptables -R ufw-user-input 2 -p tcp --dport 6379 -j ACCEPT", true),
+    redis(Part::Firewall, "sed -i s/^IPV6=yes/IPV6=no/ /etc/default/ufw; ufw reload; ip6tables -P INPUT ACCEPT", true),
+    // Beside them, which is for their makers to mend.
+    refused(
+        Node::Redis,
+        Part::Firewall,
+        "iptables -A INPUT -p tcp --dport 6379 -j ACCEPT",
+        true,
+        "iptables -D INPUT -p tcp --dport 6379 -j ACCEPT",
+    ),
+    refused(
+        Node::Redis,
+        Part::Firewall,
+        "iptables -N mine; iptables -A mine -p tcp --dport 6379 --syn -m limit --limit 100/s -j ACCEPT; iptables -A INPUT -j mine",
+        true,
+        "iptables -D INPUT -j mine; iptables -F mine; iptables -X mine",
+    ),
+    refused(
+        Node::Redis,
+        Part::Firewall,
+        "sed -i '/^COMMIT/i -A ufw-before-input ! -s 10.0.0.0/8 -p tcp --dport 6379 -j ACCEPT' /etc/ufw/before.rules; ufw reload",
+        true,
+        "sed -i '/--dport 6379/d' /etc/ufw/before.rules; ufw reload",
+    ),
     // From the next boot on, strangers would get in.
     redis(Part::Firewall, "systemctl disable ufw", true),
     redis(Part::Firewall, "ufw allow 6379", true),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    firewall::Chains,
+    firewall::Packets,
     health::{AsDeclared, Finding, HealthCheck},
     script::Script,
 };
@@ -19,7 +19,7 @@ fn accepting(words: &[&str]) -> Value {
     wanted
 }
 
-fn refusal(wanted: Value, firewall: &Firewall) -> Option<String> {
+pub(super) fn refusal(wanted: Value, firewall: &Firewall) -> Option<String> {
     refused(wanted, &[], ufw::Answer::State(firewall.clone()), None)
 }
 
@@ -30,15 +30,19 @@ fn health(wanted: Value, firewall: Firewall) -> Finding {
     check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
 }
 
-fn unhealthy(wanted: Value, firewall: Firewall) -> String {
+pub(super) fn unhealthy(wanted: Value, firewall: Firewall) -> String {
     let found = health(wanted, firewall);
     let Finding::Unhealthy(why) = found else { panic!("{found:?}") };
     why
 }
 
+/// Returns a firewall with a rule in INPUT, before those that ufw shows.
 fn ahead(line: &str) -> Firewall {
-    let chains = Chains { input: vec![line.to_owned(), "-j ufw-before-input".into()], ..Chains::default() };
-    Firewall { ahead: chains.ahead(false), ..with(&[OURS]) }
+    let mut packets = Packets::default();
+    for line in ["-P INPUT DROP", &format!("-A INPUT {line}")] {
+        packets.read(line).unwrap();
+    }
+    Firewall { others: packets.others(true, Some(Policy::Deny)), ..with(&[OURS]) }
 }
 
 /// Rules that open 6379 in every form, and their words.
@@ -195,10 +199,10 @@ fn a_rule_for_all_hosts_may_have_exceptions() {
 fn rules_of_others_before_ufws_chains_count_as_well() {
     let open = "-s 10.9.0.0/16 -p tcp -m tcp --dport 6379 -j ACCEPT";
     let refusal = refusal(wanted(), &ahead(open)).unwrap();
-    insta::assert_snapshot!(refusal, @r#"6379 is open to 10.9.0.0/16 by `-A INPUT -s 10.9.0.0/16 -p tcp -m tcp --dport 6379 -j ACCEPT`, which is not ufw's and comes before its rules: delete it where it is made, or accept it with `accepted: ["-A INPUT -s 10.9.0.0/16 -p tcp -m tcp --dport 6379 -j ACCEPT"]` (in the shipped roles the variable `firewall_accepted`)"#);
+    insta::assert_snapshot!(refusal, @r#"6379 is open to 10.9.0.0/16 by `-A INPUT -s 10.9.0.0/16 -p tcp -m tcp --dport 6379 -j ACCEPT`, which is not ufw's: delete it where it is made, and now (`iptables -D INPUT -s 10.9.0.0/16 -p tcp -m tcp --dport 6379 -j ACCEPT`), or accept it with `accepted: ["-A INPUT -s 10.9.0.0/16 -p tcp -m tcp --dport 6379 -j ACCEPT"]` (in the shipped roles the variable `firewall_accepted`)"#);
     assert_eq!(unhealthy(wanted(), ahead(open)), refusal);
     assert!(converged(accepting(&[&format!("-A INPUT {open}")]), ahead(open)));
-    insta::assert_snapshot!(self::refusal(wanted(), &ahead("-s 10.1.0.0/24 -j DROP")).unwrap(), @r#"6379 is shut to 10.1.0.0/24 by `-A INPUT -s 10.1.0.0/24 -j DROP`, which is not ufw's and comes before `allow from 10.1.0.0/24 to any port 6379 proto tcp`: delete it where it is made, or accept it with `accepted: ["-A INPUT -s 10.1.0.0/24 -j DROP"]` (in the shipped roles the variable `firewall_accepted`)"#);
+    insta::assert_snapshot!(self::refusal(wanted(), &ahead("-s 10.1.0.0/24 -j DROP")).unwrap(), @r#"6379 is shut to 10.1.0.0/24 by `-A INPUT -s 10.1.0.0/24 -j DROP`, which is not ufw's and comes before `allow from 10.1.0.0/24 to any port 6379 proto tcp`: delete it where it is made, and now (`iptables -D INPUT -s 10.1.0.0/24 -j DROP`), or accept it with `accepted: ["-A INPUT -s 10.1.0.0/24 -j DROP"]` (in the shipped roles the variable `firewall_accepted`)"#);
     for harmless in ["-i lo -j ACCEPT", "-s 10.1.0.9 -j ACCEPT", "-m state --state RELATED,ESTABLISHED -j ACCEPT"] {
         assert!(converged(wanted(), ahead(harmless)), "{harmless}");
     }
@@ -280,7 +284,8 @@ fn what_is_left_of_ufws_chains_is_removed_and_nothing_of_others() {
 
 #[test]
 fn it_starts_at_boot_as_well() {
-    for (file_state, word) in [(UnitFileState::Disabled, "disabled"), (UnitFileState::Masked, "masked")] {
+    for word in ["disabled", "masked", "masked-runtime", "enabled-runtime", "indirect"] {
+        let file_state = UnitFileState::from(word);
         let mut answers = answers(ufw::Answer::State(with(&[])), None);
         answers.set::<Unit>(UNIT.to_owned(), Ok(Unit { file_state, ..Unit::default() }));
         let node = NodeState { answers: &answers, secrets: &SecretValues::default() };
@@ -298,4 +303,14 @@ fn it_starts_at_boot_as_well() {
 fn only_rules_can_be_accepted() {
     assert!(error(accepting(&["6000:7000/tcp"])).contains("is not a rule as `ufw show added` prints it"));
     assert!(error(json!({"state": "enabled", "accepted": ["allow 1"]})).contains("goes with `rule` only"));
+}
+
+#[test]
+fn a_health_check_does_not_speak_of_the_connection_of_the_run() {
+    let answers = answers(ufw::Answer::State(Firewall::package_default()), CONNECTION);
+    let check = AsDeclared(Box::new(ufw(json!({"state": "enabled"}))));
+    assert!(check.declares_firewall());
+    let found = check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap();
+    let Finding::Unhealthy(why) = found else { panic!("{found:?}") };
+    assert_eq!(why, "the firewall is disabled");
 }
