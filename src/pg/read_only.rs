@@ -111,7 +111,8 @@ impl ReadOnly {
         let database = database.as_written();
         let role = |name: &str| Name::new(name).map_or_else(|_| name.to_owned(), |name| name.as_written());
         match who {
-            Who::AllRoles => format!("`alter role all reset {SETTING}`"),
+            // Of the one who resets it, too.
+            Who::AllRoles => format!("`begin read write; alter role all reset {SETTING}; commit`"),
             Who::Database => format!("`alter database {database} reset {SETTING}`"),
             Who::Role(name) => format!("`alter role {} reset {SETTING}`", role(name)),
             Who::RoleInDatabase(name) => format!("`alter role {} in database {database} reset {SETTING}`", role(name)),
@@ -149,7 +150,7 @@ mod tests {
         `default_transaction_read_only` is on in the database, which refuses writes: `alter database slm reset default_transaction_read_only`
         `default_transaction_read_only` is on for the role `owner`, which refuses writes: `alter role owner reset default_transaction_read_only`
         `default_transaction_read_only` is on for the role `App` in the database, which refuses writes: `alter role "App" in database slm reset default_transaction_read_only`
-        `default_transaction_read_only` is on for all roles, which refuses writes: `alter role all reset default_transaction_read_only`
+        `default_transaction_read_only` is on for all roles, which refuses writes: `begin read write; alter role all reset default_transaction_read_only; commit`
         "#);
         // What is nearer to the login counts.
         assert_eq!(
