@@ -179,7 +179,7 @@ pub(crate) struct ServerRules {
 }
 
 impl ServerRules {
-    /// Says that nobody who must use TLS gets in, with the ways out. `None` if the server offers TLS.
+    /// Says that no client that must use TLS gets in, with the ways out. `None` if the server offers TLS.
     pub(crate) fn without_tls(&self) -> Option<String> {
         let how = pg::take_back("ssl", self.ssl_place.as_deref());
         (!self.ssl).then(|| format!("`ssl` is off, so that no client gets in by the `hostssl` rules: {how}"))
