@@ -67,17 +67,17 @@ impl HealthCheck for PostgresqlFiles {
         let ways = if self.may_trust { format!("{reload}, or a deploy,") } else { reload };
         let (own, reload) = (format!("/conf.d/{}", self.settings_file), format!("{ways} makes it read that"));
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-        if !server.errors.is_empty() {
-            problems.push(format!("PostgreSQL does not accept the rules in pg_hba.conf: {}", server.errors.join("; ")));
-        } else {
-            match found.file.as_ref().map_or(Freshness::Read, |file| file.freshness(server.loaded)) {
-                Freshness::Read => {}
-                Freshness::Unread => problems
-                    .push(format!("the server lets clients in by rules from before the last change of pg_hba.conf: {reload}")),
-                Freshness::Unknown => warnings.push(format!(
-                    "pg_hba.conf has another mode, owner, name or times since the server read it, so that it is not known whether its rules are \
-                     those of the file: {ways} makes sure"
-                )),
+        let freshness = found.file.as_ref().map_or(Freshness::Read, |file| file.freshness(server.loaded));
+        match (&server.errors[..], freshness) {
+            ([], Freshness::Read) => {}
+            ([], Freshness::Unread) => problems
+                .push(format!("the server lets clients in by rules from before the last change of pg_hba.conf: {reload}")),
+            ([], Freshness::Unknown) => warnings.push(format!(
+                "pg_hba.conf has another mode, owner, name or times since the server read it, so that it is not known whether its rules are \
+                 those of the file: {ways} makes sure"
+            )),
+            (errors, _) => {
+                problems.push(format!("PostgreSQL does not accept the rules in pg_hba.conf: {}", errors.join("; ")));
             }
         }
         problems.extend(cannot_reload(&server.unreadable));

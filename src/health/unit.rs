@@ -17,7 +17,7 @@ pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
     about: "A unit is up, and starts at boot",
     example: "read:
   unit: {name: postgresql.service}",
-    decode: |parameters, _: &mut dyn Files| Ok(Box::new(UnitCheck::new(decode(parameters)?)?)),
+    decode: |parameters, _: &mut dyn Files| Ok(Box::new(UnitCheck::new(&decode(parameters)?)?)),
     declared: Parameters::declared,
     free_form: "",
 };
@@ -42,7 +42,7 @@ struct UnitCheck {
 }
 
 impl UnitCheck {
-    fn new(given: Parameters) -> Result<Self, ParamError> {
+    fn new(given: &Parameters) -> Result<Self, ParamError> {
         let unit = full_name(&given.name).map_err(|message| ParamError::parameter("name", message))?;
         let (up, at_boot) = (given.up.0, given.at_boot.0);
         if !up && !at_boot {
@@ -97,7 +97,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn examine(parameters: Value, unit: Unit, files: UnitFiles) -> Finding {
-        let check = UnitCheck::new(decode(parameters).unwrap()).unwrap();
+        let check = UnitCheck::new(&decode(parameters).unwrap()).unwrap();
         let mut answers = Answers::default();
         answers.set::<Unit>("db.service".into(), Ok(unit));
         answers.set::<UnitFiles>("db.service".into(), Ok(files));
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn wrong_parameters_are_refused() {
         for wrong in [json!({"name": "d b"}), json!({"name": "db", "up": false, "at_boot": false})] {
-            assert!(UnitCheck::new(decode(wrong).unwrap()).is_err());
+            assert!(UnitCheck::new(&decode(wrong).unwrap()).is_err());
         }
     }
 }

@@ -73,10 +73,33 @@ pub struct UserDrift<'a> {
 #[derive(Debug, Default)]
 struct Declared {
     is_on: bool,
-    is_open: bool,
-    passwords: usize,
+    password: Password,
     has_all_keys: bool,
     has_all_commands: bool,
+}
+
+/// How a user proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Password {
+    NotNeeded,
+    /// One of so many.
+    OneOf(usize),
+}
+
+impl Default for Password {
+    fn default() -> Self {
+        Self::OneOf(0)
+    }
+}
+
+impl Password {
+    /// How many passwords are accepted.
+    fn count(self) -> usize {
+        match self {
+            Self::NotNeeded => 0,
+            Self::OneOf(count) => count,
+        }
+    }
 }
 
 impl Declared {
@@ -89,10 +112,12 @@ impl Declared {
                 "?" => return None,
                 "on" => user.is_on = true,
                 "off" => user.is_on = false,
-                "nopass" => (user.is_open, user.passwords) = (true, 0),
-                "resetpass" => (user.is_open, user.passwords) = (false, 0),
-                "#" => (user.is_open, user.passwords) = (false, user.passwords + 1),
-                "!" => user.passwords = user.passwords.saturating_sub(1),
+                "nopass" => user.password = Password::NotNeeded,
+                "resetpass" => user.password = Password::default(),
+                "#" => user.password = Password::OneOf(user.password.count() + 1),
+                "!" if user.password != Password::NotNeeded => {
+                    user.password = Password::OneOf(user.password.count().saturating_sub(1));
+                }
                 "reset" => user = Self::default(),
                 "~*" | "allkeys" => user.has_all_keys = true,
                 "resetkeys" => user.has_all_keys = false,
@@ -107,11 +132,12 @@ impl Declared {
     /// Returns what is wrong with the user as the server has it.
     fn differs(&self, is: Option<&User>) -> Option<&'static str> {
         let Some(is) = is else { return Some("was removed") };
-        if is.is_open() && !(self.is_on && self.is_open) {
+        let is_open = self.password == Password::NotNeeded;
+        if is.is_open() && !(self.is_on && is_open) {
             Some("needs no password")
         } else if is.is_on() != self.is_on {
             Some(if self.is_on { "is off" } else { "is on" })
-        } else if self.is_on && !self.is_open && is.passwords() != self.passwords {
+        } else if self.is_on && !is_open && is.passwords() != self.password.count() {
             Some("has other passwords")
         } else if self.has_all_keys && self.has_all_commands && !is.may_use_every_key() {
             Some("may not do everything")

@@ -127,7 +127,7 @@ fn a_secrets_file_is_read_as_the_engine_reads_it() {
                 assert!(input.contains(&format!("AUTH \"{value}\"\n")), "{text}: {input}");
             }
             Ok(_) => {
-                assert!(matches!(answer, Answer::Unavailable(why) if why.starts_with("there is no `REDIS_PASSWORD`")), "{text}")
+                assert!(matches!(answer, Answer::Unavailable(why) if why.starts_with("there is no `REDIS_PASSWORD`")), "{text}");
             }
         }
     }

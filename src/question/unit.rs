@@ -62,7 +62,16 @@ impl Unit {
         match self.file_state {
             UnitFileState::Enabled | UnitFileState::Alias => true,
             UnitFileState::Static | UnitFileState::Generated | UnitFileState::Indirect => self.is_wanted,
-            _ => false,
+            UnitFileState::NoFile
+            | UnitFileState::EnabledRuntime
+            | UnitFileState::Linked
+            | UnitFileState::LinkedRuntime
+            | UnitFileState::Masked
+            | UnitFileState::MaskedRuntime
+            | UnitFileState::Disabled
+            | UnitFileState::Transient
+            | UnitFileState::Bad
+            | UnitFileState::Other(_) => false,
         }
     }
 

@@ -47,6 +47,8 @@ parameters! {
         public_connect: Flag = false,
         /// How many connections it may have; -1, or nothing, is any number.
         conn_limit: Option<i32>,
+        /// The roles besides its owner that must be able to write to it: one that is read-only (`default_transaction_read_only`) is refused.
+        writers: Vec<Name> = [],
         /// Only `present`.
         #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
         state: State = "present",
@@ -140,10 +142,15 @@ impl PostgresqlDb {
             self.owner.literal(),
             self.template.literal(),
             pg::literal(&self.encoding),
-            read_only::column("d.oid", &[&self.owner]),
+            read_only::column("d.oid", &self.all_writers()),
             self.name.literal(),
         );
         Query { database: pg::maintenance_database(), sql, port: self.port }
+    }
+
+    /// Its owner, and the others that must be able to write to it.
+    fn all_writers(&self) -> Vec<&Name> {
+        [&self.owner].into_iter().chain(self.writers.iter().filter(|name| **name != self.owner)).collect()
     }
 
     /// Returns how an existing database differs in what is never changed.
@@ -303,7 +310,8 @@ impl Resource for PostgresqlDb {
             }
         };
         let Some(found) = found.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
-        let read_only = || found.read_only.problems(&self.name, &[&self.owner]).into_iter().next();
+        let read_only =
+            || Some(found.read_only.problems(&self.name, &self.all_writers()).join("; ")).filter(|all| !all.is_empty());
         if let Some(reason) = self.refusal(found).or_else(read_only) {
             return Ok(Verdict::Refused(reason));
         }

@@ -84,6 +84,17 @@ fn a_database_whose_owner_cannot_write_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn a_declared_writer_that_is_read_only_is_refused() {
+    let mut row = found();
+    row["read_only"]["logins"] = json!([{"login": "app", "is_on": true, "of_role": true, "of_database": false}]);
+    assert!(matches!(verdict(&slm(), row.clone()), Verdict::Converged { .. }), "a role that may be one for reports");
+    let wanted = database(json!({"name": "slm", "owner": "slm_app", "writers": ["app", "slm_app"]})).unwrap();
+    assert_eq!(wanted.query().sql.matches("'slm_app', 'app'").count(), 1, "{}", wanted.query().sql);
+    let Verdict::Refused(reason) = verdict(&wanted, row) else { panic!() };
+    assert!(reason.contains("on for the role `app`, which refuses writes: `alter role app reset"), "{reason}");
+}
+
+#[test]
 fn who_may_connect_is_put_right_both_ways() {
     let mut open = found();
     open["public_connect"] = json!(true);
