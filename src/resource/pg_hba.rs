@@ -283,13 +283,16 @@ impl PgHba {
     }
 }
 
+/// What PostgreSQL says of each `hostssl` rule while `ssl` is off; it takes the rule all the same.
+const WITHOUT_TLS: &str = "hostssl record cannot match because SSL is disabled";
+
 /// The query for what the server has of its rules. `pg_hba_file_rules` reads the file itself, so before a reload it has the errors of the rules that
 /// the reload would load.
 fn rules_sql() -> String {
     format!(
         "SELECT current_setting('hba_file') AS hba_file, {LOADED},
  (SELECT coalesce(jsonb_agg(format('line %s: %s', line_number, error) ORDER BY line_number), '[]')
-  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL) AS errors,
+  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL AND error <> '{WITHOUT_TLS}') AS errors,
  (SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') FROM pg_catalog.pg_settings WHERE pending_restart) AS pending, {UNREADABLE},
  current_setting('ssl')::boolean AS ssl, {} AS ssl_place,
  (SELECT coalesce(jsonb_agg(line_number ORDER BY line_number), '[]') FROM pg_catalog.pg_hba_file_rules WHERE type = 'hostssl') AS hostssl,
