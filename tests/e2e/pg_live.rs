@@ -193,7 +193,7 @@ fn a_server_that_refuses_writes_is_red_and_refused_in_the_same_words() {
         (&[], "no file of the server says so any more; `select pg_reload_conf()`", &[reload]),
     ] {
         let say = |statements: &[&str]| {
-            let all: String = statements.iter().map(|one| format!(" -c \"{}\"", one.replace('S', setting))).collect();
+            let all: String = statements.iter().map(|one| [" -c \"", &one.replace('S', setting), "\""].concat()).collect();
             node.sh(&format!("cd /; runuser -u postgres -- psql -qXAt{all} </dev/null"));
         };
         say(damage);
