@@ -15,6 +15,7 @@ mod program;
 mod redis;
 mod redis_exercise;
 mod slm_backend;
+mod unit;
 
 pub use check::{AsDeclared, Finding, HealthCheck};
 pub use exercise::{Exercise, ExerciseKind};
@@ -31,6 +32,7 @@ pub const CHECKS: &[&Kind<dyn HealthCheck>] = &[
     &postgresql_files::KIND,
     &program::KIND,
     &redis::KIND,
+    &unit::KIND,
 ];
 
 /// Every kind of exercise.

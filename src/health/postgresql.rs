@@ -4,7 +4,10 @@ use serde::Deserialize;
 
 use super::{Finding, HealthCheck};
 use crate::{
-    pg::Name,
+    pg::{
+        Name,
+        read_only::{self, ReadOnly},
+    },
     question::{
         Questions, Unanswered,
         pg::{Answer, Pg, Query, closed, typed},
@@ -45,6 +48,7 @@ struct DatabaseInfo {
     owner: String,
     connection_limit: i32,
     logins: Vec<Client>,
+    read_only: ReadOnly,
 }
 
 /// A role that must be able to log in. What the node says of one that does not exist is null.
@@ -77,6 +81,13 @@ impl Client {
 }
 
 impl Postgresql {
+    /// The roles that write to the database: its owner and the declared logins, or whatever role there is.
+    fn writers(&self) -> Vec<&Name> {
+        let declared = self.owner.iter().chain(self.logins.iter().flatten().filter(|login| Some(*login) != self.owner.as_ref()));
+        let declared: Vec<&Name> = declared.collect();
+        if declared.is_empty() { vec![&self.database] } else { declared }
+    }
+
     fn query(&self) -> Query {
         let logins: Vec<String> = self.logins.iter().flatten().map(Name::literal).collect();
         let sql = format!(
@@ -85,9 +96,10 @@ impl Postgresql {
  (SELECT coalesce(jsonb_agg(jsonb_build_object('name', w.name, 'can_login', r.rolcanlogin,
    'expired', CASE WHEN r.rolvaliduntil <= now() THEN r.rolvaliduntil::text END, 'connection_limit', r.rolconnlimit,
    'may_connect', has_database_privilege(r.oid, d.oid, 'CONNECT')) ORDER BY w.name), '[]')
-  FROM unnest(ARRAY[{}]::text[]) w(name) LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.name) AS logins
+  FROM unnest(ARRAY[{}]::text[]) w(name) LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.name) AS logins, {}
  FROM pg_catalog.pg_database d WHERE datname = current_database()",
-            logins.join(", ")
+            logins.join(", "),
+            read_only::column("d.oid", &self.writers()),
         );
         Query { database: self.database.clone(), sql, port: self.port }
     }
@@ -111,6 +123,7 @@ impl HealthCheck for Postgresql {
         if found.in_recovery {
             problems.push(format!("the server on port {} is in recovery and accepts no writes", self.port));
         }
+        problems.extend(found.read_only.problems(database, &self.writers()));
         if found.encoding != self.encoding {
             problems.push(format!("`{database}` has the encoding {}, not {}", found.encoding, self.encoding));
         }
@@ -145,8 +158,8 @@ mod tests {
     #[test]
     fn a_database_that_works_is_healthy_and_each_defect_is_named() {
         let row = |recovery: bool, encoding: &str, owner: &str| {
-            let row =
-                json!({"in_recovery": recovery, "encoding": encoding, "owner": owner, "connection_limit": -1, "logins": []});
+            let row = json!({"in_recovery": recovery, "encoding": encoding, "owner": owner, "connection_limit": -1, "logins": [],
+                    "read_only": {"server": false, "place": null, "logins": []}});
             problem(Answer::Rows(vec![row]))
         };
         assert_eq!(row(false, "UTF8", "slm_app"), None);
@@ -166,12 +179,18 @@ mod tests {
                 json!({"name": "slm_app", "can_login": true, "expired": null, "connection_limit": -1, "may_connect": true});
             change(&mut login);
             problem(Answer::Rows(vec![json!({
-                "in_recovery": false, "encoding": "UTF8", "owner": "slm_app", "connection_limit": limit, "logins": [login]
+                "in_recovery": false, "encoding": "UTF8", "owner": "slm_app", "connection_limit": limit, "logins": [login],
+                "read_only": {"server": limit == 77, "place": null, "logins": []}
             })]))
         };
         assert_eq!(found(-1, &|_| ()), None);
         assert_eq!(found(5, &|login| login["connection_limit"] = json!(5)), None);
         assert_eq!(found(0, &|_| ()).unwrap(), "`slm` has the connection limit 0: only a superuser gets in");
+        assert_eq!(
+            found(77, &|_| ()).unwrap(),
+            "`default_transaction_read_only` is on for the whole server, which refuses writes: no file of the server says so any more; \
+             `select pg_reload_conf()`"
+        );
         let named = |column: &str, value: serde_json::Value| found(-1, &|login| login[column] = value.clone()).unwrap();
         assert_eq!(named("can_login", json!(null)), "there is no role `slm_app`");
         assert_eq!(named("can_login", json!(false)), "`slm_app` may not log in (NOLOGIN)");

@@ -4,9 +4,10 @@ use super::{Finding, HealthCheck};
 use crate::{
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, PgCluster},
+        pg_cluster::{Cluster, Freshness, PgCluster},
     },
     resource::{Files, Kind, NodeState, ParamError, ServerRules, cannot_reload, decode, row, rules_query, schema::parameters},
+    values::Flag,
 };
 
 pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
@@ -28,6 +29,8 @@ parameters! {
         version: Option<String>,
         /// The file in `conf.d` that `postgresql_conf` writes.
         settings_file: String = "50-autobot.conf",
+        /// Whether a rule may let clients in without a password; say `false` where no task declares the rules.
+        trust: Flag = true,
     }
 }
 
@@ -35,12 +38,13 @@ parameters! {
 struct PostgresqlFiles {
     cluster: Cluster,
     settings_file: String,
+    may_trust: bool,
 }
 
 impl PostgresqlFiles {
     fn new(given: Parameters) -> Result<Self, ParamError> {
         let cluster = Cluster::new(given.cluster, given.version).map_err(|(name, reason)| ParamError::parameter(name, reason))?;
-        Ok(Self { cluster, settings_file: given.settings_file })
+        Ok(Self { cluster, settings_file: given.settings_file, may_trust: given.trust.0 })
     }
 }
 
@@ -58,19 +62,38 @@ impl HealthCheck for PostgresqlFiles {
             Ok(server) => server,
             Err(why) => return Ok(Finding::Unhealthy(why.to_owned())),
         };
-        let reload = format!("`systemctl reload postgresql@{version}-{}`, or a deploy, makes it read that", self.cluster.name);
+        let reload = format!("`systemctl reload postgresql@{version}-{}`", self.cluster.name);
+        // Where no task declares the rules, no deploy loads them.
+        let ways = if self.may_trust { format!("{reload}, or a deploy,") } else { reload };
+        let (own, reload) = (format!("/conf.d/{}", self.settings_file), format!("{ways} makes it read that"));
         let (mut problems, mut warnings) = (Vec::new(), Vec::new());
-        if !server.errors.is_empty() {
-            problems.push(format!("PostgreSQL does not accept the rules in pg_hba.conf: {}", server.errors.join("; ")));
-        } else if found.file.as_ref().is_some_and(|file| file.is_unread(server.loaded)) {
-            problems.push(format!("the server lets clients in by rules from before the last change of pg_hba.conf: {reload}"));
+        let freshness = found.file.as_ref().map_or(Freshness::Read, |file| file.freshness(server.loaded));
+        match (&server.errors[..], freshness) {
+            ([], Freshness::Read) => {}
+            ([], Freshness::Unread) => problems
+                .push(format!("the server lets clients in by rules from before the last change of pg_hba.conf: {reload}")),
+            ([], Freshness::Unknown) => warnings.push(format!(
+                "pg_hba.conf has another mode, owner, name or times since the server read it, so that it is not known whether its rules are \
+                 those of the file: {ways} makes sure"
+            )),
+            (errors, _) => {
+                problems.push(format!("PostgreSQL does not accept the rules in pg_hba.conf: {}", errors.join("; ")));
+            }
         }
         problems.extend(cannot_reload(&server.unreadable));
-        let own = format!("/conf.d/{}", self.settings_file);
+        problems.extend(server.without_tls().filter(|_| !server.hostssl.is_empty()));
+        if !self.may_trust && !server.trust.is_empty() {
+            let lines = server.trust.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+            problems
+                .push(format!("pg_hba.conf lets clients in without a password (`trust`), which nothing declares: line {lines}"));
+        }
         for file in &server.unread {
             let what = format!("the server has the settings from before the last change of `{file}`");
-            // It goes by settings that were right once: no client is shut out, and no stranger let in.
-            warnings.push(if file.ends_with(&own) { format!("{what}: {reload}") } else { what });
+            // Those of other files, no deploy loads.
+            if file.ends_with(&own) { problems.push(format!("{what}: {reload}")) } else { warnings.push(what) }
+        }
+        for file in server.gone.iter().filter(|file| file.ends_with(&own)) {
+            problems.push(format!("the server has settings of `{file}`, which is gone: a deploy writes it"));
         }
         if !server.pending.is_empty() {
             warnings.push(format!("waits for a restart of PostgreSQL: {}", server.pending.join(", ")));
@@ -97,18 +120,32 @@ mod tests {
     use serde_json::{Value, json};
 
     fn examine(server: ServerAnswer) -> Finding {
-        let check = PostgresqlFiles::new(decode(json!({"version": "15"})).unwrap()).unwrap();
-        let file =
-            ConfigFile { content: Vec::new(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true, changed: 0 };
+        examine_of(json!({"version": "15"}), 0, server)
+    }
+
+    fn examine_of(parameters: Value, modified: i64, server: ServerAnswer) -> Finding {
+        let check = PostgresqlFiles::new(decode(parameters).unwrap()).unwrap();
+        let file = ConfigFile {
+            content: Vec::new(),
+            mode: Mode(0o640),
+            owner: "postgres:postgres".into(),
+            regular: true,
+            changed: 0,
+            modified,
+        };
         let found = ClusterInfo { versions: vec!["15".into()], file: Some(file), server };
         let mut answers = Answers::default();
         answers.set::<PgCluster>(rules_query(check.cluster.clone()), Ok(found));
         check.examine(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
     }
 
+    fn row() -> Value {
+        json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "loaded": 10_000, "errors": [], "unreadable": [],
+            "unread": [], "pending": [], "ssl": true, "ssl_place": null, "hostssl": [], "trust": [], "gone": []})
+    }
+
     fn with(column: &str, value: Value) -> Finding {
-        let mut row = json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "loaded": 10_000, "errors": [], "unreadable": [],
-            "unread": [], "pending": []});
+        let mut row = row();
         row[column] = value;
         examine(ServerAnswer::Row(row))
     }
@@ -123,11 +160,15 @@ mod tests {
         let ours = json!(["/etc/postgresql/15/main/conf.d/50-autobot.conf"]);
         insta::assert_snapshot!([
             sick(with("loaded", json!(9_999))),
+            sick(with("unread", ours)),
+            sick(with("gone", json!(["/x/conf.d/50-autobot.conf"]))),
             sick(with("errors", json!(["line 4: no"]))),
             sick(with("unreadable", json!(["/x.conf, line 3: syntax error"]))),
             sick(examine(ServerAnswer::Unavailable("its server is not running".into()))),
         ].join("\n"), @"
         the server lets clients in by rules from before the last change of pg_hba.conf: `systemctl reload postgresql@15-main`, or a deploy, makes it read that
+        the server has the settings from before the last change of `/etc/postgresql/15/main/conf.d/50-autobot.conf`: `systemctl reload postgresql@15-main`, or a deploy, makes it read that
+        the server has settings of `/x/conf.d/50-autobot.conf`, which is gone: a deploy writes it
         PostgreSQL does not accept the rules in pg_hba.conf: line 4: no
         PostgreSQL reads none of its files again, nor starts again, while one of them has an error: /x.conf, line 3: syntax error; correct or remove that line
         its server is not running
@@ -136,14 +177,39 @@ mod tests {
             Finding::Warning { warning, .. } => warning,
             other @ (Finding::Healthy(_) | Finding::Unhealthy(_) | Finding::Skipped(_)) => panic!("{other:?}"),
         };
-        assert!(
-            warned(with("unread", ours))
-                .ends_with("50-autobot.conf`: `systemctl reload postgresql@15-main`, or a deploy, makes it read that")
-        );
         assert_eq!(warned(with("pending", json!(["max_connections"]))), "waits for a restart of PostgreSQL: max_connections");
         assert!(
             warned(with("unread", json!(["/etc/postgresql/15/main/postgresql.conf"])))
                 .ends_with("`/etc/postgresql/15/main/postgresql.conf`")
         );
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_a_warning() {
+        let mut touched = row();
+        touched["loaded"] = json!(9_999);
+        let Finding::Warning { warning, .. } = examine_of(json!({"version": "15"}), -10_000, ServerAnswer::Row(touched)) else {
+            panic!()
+        };
+        assert!(warning.ends_with("`systemctl reload postgresql@15-main`, or a deploy, makes sure"), "{warning}");
+    }
+
+    #[test]
+    fn tls_that_is_off_and_rules_that_nothing_declares_are_named() {
+        let mut off = row();
+        off["ssl"] = json!(false);
+        let of = |parameters: Value, row: &Value| examine_of(parameters, 0, ServerAnswer::Row(row.clone()));
+        assert_eq!(of(json!({"version": "15"}), &off), Finding::Healthy(String::new()), "no rule needs it");
+        off["hostssl"] = json!([7]);
+        let Finding::Unhealthy(why) = of(json!({"version": "15"}), &off) else { panic!() };
+        assert!(
+            why.starts_with("`ssl` is off, so that no client gets in by the `hostssl` rules: no file of the server"),
+            "{why}"
+        );
+        let mut open = row();
+        open["trust"] = json!([3, 9]);
+        assert_eq!(of(json!({"version": "15"}), &open), Finding::Healthy(String::new()));
+        let Finding::Unhealthy(why) = of(json!({"version": "15", "trust": false}), &open) else { panic!() };
+        assert!(why.ends_with("without a password (`trust`), which nothing declares: line 3, 9"), "{why}");
     }
 }

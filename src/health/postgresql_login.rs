@@ -77,7 +77,14 @@ impl PostgresqlLogin {
             .fetch_one(&mut connection)
             .await
             .map_err(|error| format!("SELECT 1 failed: {}", format_error(&error)))?;
+        let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| format!("SHOW failed: {}", format_error(&error)))?;
         connection.close().await.map_err(|error| format_error(&error))?;
+        if read_only == "on" {
+            return Err("logged in, and every write is refused (`default_transaction_read_only`)".to_owned());
+        }
         if one != 1 {
             return Err(format!("SELECT 1 returned {one}"));
         }

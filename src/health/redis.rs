@@ -6,7 +6,7 @@ use super::{Finding, HealthCheck, format_span};
 use crate::{
     question::{
         Questions, Unanswered,
-        redis::{Address, Answer, Instance, Redis, Replies, Requirepass},
+        redis::{Address, Answer, DEFAULT_USER, Instance, Redis, Replies, Requirepass},
         redis_conf::{self, UserDrift},
     },
     resource::{Files, Kind, NodeState, ParamError, decode, schema::parameters},
@@ -29,10 +29,12 @@ pub(super) const KIND: Kind<dyn HealthCheck> = Kind {
 parameters! {
     #[derive(Debug)]
     struct Parameters {
-        /// Its socket, instead of `host` and `port`.
+        /// Its socket, instead of `host`, `bind` and `port`.
         socket: Option<RemotePath>,
         /// Its address.
         host: Option<String>,
+        /// The addresses of its `bind`, instead of `host`; it is asked at one of them, which is loopback where it listens there.
+        bind: Option<String>,
         /// Its port.
         port: Option<u16>,
         /// The client, where `redis-cli` is not the one.
@@ -47,6 +49,10 @@ parameters! {
         modules: Vec<String> = [],
         /// Its configuration, whose settings must be live.
         config_file: Option<RemotePath>,
+        /// The path by which the server itself knows its configuration, if that is another one, as in a container.
+        started_with: Option<RemotePath>,
+        /// Whether it may be a replica of another server.
+        replica: Flag = false,
         /// Whether the last save and the append-only file must be fine.
         persistence: Flag = true,
         /// The program that must be running.
@@ -60,16 +66,21 @@ struct RedisCheck {
     anonymous_refused: bool,
     modules: Vec<String>,
     persistence: bool,
+    started_with: Option<RemotePath>,
+    replica: bool,
     exe: Option<RemotePath>,
 }
 
 impl RedisCheck {
     fn new(parameters: Parameters) -> Result<Self, ParamError> {
-        let Parameters { socket, host, port, cli, password_file, password_key, .. } = parameters;
-        let address = match (socket, host, port) {
-            (Some(path), None, None) => Address::Socket(path),
-            (Some(_), ..) => return Err(ParamError::parameter("socket", "goes without `host` and `port`")),
-            (None, host, port) => Address::Tcp(host.unwrap_or_else(|| "127.0.0.1".into()), port.unwrap_or(6379)),
+        let Parameters { socket, host, bind, port, cli, password_file, password_key, .. } = parameters;
+        let usual_port = 6379;
+        let address = match (socket, host, bind) {
+            (Some(path), None, None) if port.is_none() => Address::Socket(path),
+            (Some(_), ..) => return Err(ParamError::parameter("socket", "goes without `host`, `bind` and `port`")),
+            (None, Some(_), Some(_)) => return Err(ParamError::parameter("bind", "goes without `host`")),
+            (None, Some(host), None) => Address::Tcp(host, port.unwrap_or(usual_port)),
+            (None, None, bind) => Address::bound(&bind.unwrap_or_default(), port.unwrap_or(usual_port)),
         };
         let key = |character: char| character.is_ascii_alphanumeric() || character == '_';
         if password_key.is_empty() || !password_key.chars().all(key) {
@@ -79,7 +90,8 @@ impl RedisCheck {
         let config_file = parameters.config_file;
         let instance = Instance { cli: cli.unwrap_or(usual), address, password_file, password_key, config_file };
         let (anonymous_refused, persistence) = (parameters.anonymous_refused.0, parameters.persistence.0);
-        Ok(Self { instance, anonymous_refused, modules: parameters.modules, persistence, exe: parameters.exe })
+        let Parameters { modules, started_with, replica: Flag(replica), exe, .. } = parameters;
+        Ok(Self { instance, anonymous_refused, modules, persistence, started_with, replica, exe })
     }
 
     fn problems(&self, replies: &Replies) -> Vec<String> {
@@ -96,6 +108,11 @@ impl RedisCheck {
         }
         if replies.ping != "PONG" {
             problems.push(format!("PING returned `{}`", replies.ping));
+        }
+        if let Some(server) = redis_conf::replica_of(replies).filter(|_| !self.replica) {
+            problems.push(format!(
+                "it is a replica of {server}: it refuses writes, and gets the keys of that server (`REPLICAOF NO ONE`)"
+            ));
         }
         for module in &self.modules {
             if !replies.modules.iter().any(|there| there.eq_ignore_ascii_case(module)) {
@@ -129,7 +146,7 @@ impl RedisCheck {
         let differences = redis_conf::differences(lines, &replies.running);
         let mut problems: Vec<String> = differences.iter().map(ToString::to_string).collect();
         let started = replies.info.get("config_file").map_or("", String::as_str);
-        if started != path.as_str() {
+        if started != self.started_with.as_ref().unwrap_or(path).as_str() {
             problems.insert(0, format!("it was started with `{started}`, not with {path}"));
         }
         match replies.requirepass {
@@ -152,7 +169,9 @@ impl RedisCheck {
 fn open_users(drift: &UserDrift<'_>, is_open: bool) -> Vec<String> {
     let open = drift.open.iter().map(|name| format!("the user `{}` needs no password", name.escape_debug()));
     let default = drift.default.iter().filter(|_| !is_open).map(|what| format!("the user `default` {what}"));
-    default.chain(open).collect()
+    let changed = drift.changed.iter().filter(|(name, _)| !is_open || *name != DEFAULT_USER);
+    let changed = changed.map(|(name, what)| format!("the user `{}` {what}, its file says otherwise", name.escape_debug()));
+    default.chain(open).chain(changed).collect()
 }
 
 /// Fields of the INFO section `persistence`, and their values when data is saved.
@@ -302,8 +321,21 @@ mod tests {
         // A file of users, or the file itself, declares them.
         let mut replies = healthy();
         replies.users = Some(vec![user("default on # # ~* &* +@all"), user("guest on nopass ~* +@all")]);
-        replies.file = Some(vec!["user guest".into(), "user default".into()]);
+        replies.file = Some(vec!["user guest on nopass ~* +@all".into(), "user default on # # ~* &* +@all".into()]);
         assert!(problem(Answer::Replies(Box::new(replies.clone()))).starts_with("ok: "));
+        replies.file = Some(vec!["user guest on # ~* +@all".into()]);
+        let otherwise = problem(Answer::Replies(Box::new(replies.clone())));
+        assert!(otherwise.contains("the user `guest` needs no password, its file says otherwise"), "{otherwise}");
+        // Without a file, an open user is wrong all the same.
+        let mut of_a_container = RedisCheck::new(decode(json!({"password_file": "/f", "password_key": "K"})).unwrap()).unwrap();
+        assert!(
+            of_a_container
+                .problems(&Replies { file: None, ..replies.clone() })
+                .contains(&"the user `guest` needs no password".into())
+        );
+        of_a_container.replica = true;
+        let replica = Replies { info: [("role".to_owned(), "slave".to_owned())].into(), ..healthy() };
+        assert!(!of_a_container.problems(&replica).iter().any(|problem| problem.contains("replica")));
         replies.file = Some(vec!["aclfile /etc/redis.acl".into()]);
         replies.running.insert("aclfile".into(), "/etc/redis.acl".into());
         assert!(problem(Answer::Replies(Box::new(replies))).starts_with("ok: "));
@@ -318,9 +350,16 @@ mod tests {
         };
         for (words, breaks) in [
             (
-                "answers without a password: PING returned `PONG`",
-                &(|replies: &mut Replies| replies.anonymous = "PONG".into()) as &dyn Fn(&mut Replies),
+                "it is a replica of 198.18.0.9:6379: it refuses writes",
+                &(|replies: &mut Replies| {
+                    let info = [("role", "slave"), ("master_host", "198.18.0.9"), ("master_port", "6379")];
+                    replies.info.extend(info.map(|(field, value)| (field.to_owned(), value.to_owned())));
+                }) as &dyn Fn(&mut Replies),
             ),
+            ("`min-replicas-to-write` is `1`, and the file does not say so", &|replies| {
+                replies.running.insert("min-replicas-to-write".into(), "1".into());
+            }),
+            ("answers without a password: PING returned `PONG`", &|replies| replies.anonymous = "PONG".into()),
             ("does not accept the password `REDIS_PASSWORD` of /etc/autobot", &|replies| {
                 replies.auth = "(error) WRONGPASS".into();
             }),
@@ -359,6 +398,7 @@ mod tests {
     fn invalid_parameters_are_refused() {
         let is_refused = |parameters| RedisCheck::new(decode(parameters).unwrap()).is_err();
         assert!(is_refused(json!({"socket": "/s", "port": 1, "password_file": "/f", "password_key": "K"})));
+        assert!(is_refused(json!({"host": "h", "bind": "h", "password_file": "/f", "password_key": "K"})));
         assert!(is_refused(json!({"password_file": "/f", "password_key": "K=*"})));
         assert!(decode::<Parameters>(json!({"password_file": "/f"})).is_err());
     }

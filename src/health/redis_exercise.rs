@@ -12,6 +12,7 @@ use tokio::{
 use super::Finding;
 use super::exercise::{Exercise, ExerciseKind};
 use crate::{
+    question::redis::bound_host,
     redis_client::{Client, Reply},
     resource::{
         decode,
@@ -37,8 +38,10 @@ const TTL: &str = "60";
 parameters! {
     #[derive(Debug)]
     struct RedisExercise {
-        /// The server's address, as seen from the node.
-        host: String = "127.0.0.1",
+        /// The server's address, as seen from the node; by default, one of `bind`.
+        host: Option<String>,
+        /// The addresses of its `bind`: one of them is tried, which is loopback where it listens there.
+        bind: String = "",
         /// The server's port.
         port: u16 = 6379,
         /// Its password.
@@ -60,16 +63,22 @@ enum Module {
     TimeSeries,
 }
 
+impl RedisExercise {
+    fn host(&self) -> String {
+        self.host.clone().unwrap_or_else(|| bound_host(&self.bind))
+    }
+}
+
 impl Exercise for RedisExercise {
     fn name(&self) -> String {
-        format!("use Redis at {}:{}", self.host, self.port)
+        format!("use Redis at {}:{}", self.host(), self.port)
     }
 
     fn run<'a>(&'a self, tunnel: &'a dyn Tunnel, secrets: &'a SecretValues) -> Running<'a, Finding> {
         Box::pin(async move {
             let password = self.password.reveal(secrets).map_err(|reason| reason.to_string())?;
             let password = std::str::from_utf8(&password).map_err(|_| "the password is not UTF-8 text".to_owned())?;
-            let socket = tunnel.open(&self.host, self.port).await?;
+            let socket = tunnel.open(&self.host(), self.port).await?;
             let exercise = async {
                 let stream = UnixStream::connect(socket).await.map_err(|error| format!("nothing listens there: {error}"))?;
                 self.exercise(Client::new(stream), password).await

@@ -1,6 +1,7 @@
 //! PostgreSQL: names and literals in SQL, password verifiers, and the shell functions that run psql on a node.
 
 mod name;
+pub mod read_only;
 pub mod scram;
 
 pub use name::{Name, literal};
@@ -18,6 +19,26 @@ pub fn maintenance_database() -> Name {
 #[must_use]
 pub fn template0() -> Name {
     Name::fixed("template0")
+}
+
+/// Returns an SQL expression for the last line of the server's files that sets this, as `FILE:LINE`.
+#[must_use]
+pub fn place_of(setting: &str) -> String {
+    format!(
+        "(SELECT sourcefile || ':' || sourceline FROM pg_catalog.pg_file_settings WHERE lower(name) = '{setting}' AND error IS NULL ORDER BY seqno DESC LIMIT 1)"
+    )
+}
+
+/// Says how the value of a setting is taken back that [`place_of`] has found.
+#[must_use]
+pub fn take_back(setting: &str, place: Option<&str>) -> String {
+    match place {
+        Some(place) if place.contains("/postgresql.auto.conf:") => {
+            format!("it was set with ALTER SYSTEM; `alter system reset {setting}`, then `select pg_reload_conf()`")
+        }
+        Some(place) => format!("`{place}` sets it; remove it there, then `select pg_reload_conf()`"),
+        None => "no file of the server says so any more; `select pg_reload_conf()`".to_owned(),
+    }
 }
 
 /// Shell functions: `find_psql` sets `psql` to the path of psql and `group` to the GID of the account `postgres`, each empty if there is none;
@@ -148,10 +169,9 @@ exit "$(cat "$FAKE/status")"
         let answers = question::Pg::read(&keys, &Output { status: output.status.code().unwrap(), stdout: output.stdout });
         assert!(answers.iter().all(|answer| matches!(answer, Ok(question::Answer::Rows(_)))), "{answers:?}");
         let seen = file(&node, "seen");
-        assert_eq!(
-            (seen.matches("--reuid\npostgres\n").count(), seen.matches("-c default_transaction_read_only=on ").count()),
-            (2, 2)
-        );
-        assert!(file(&node, "input").contains("FROM (SELECT 5433 AS \"$(x) '\"\n) t;"));
+        let input = file(&node, "input");
+        assert_eq!((seen.matches("--reuid\npostgres\n").count(), input.matches(read_only::SET).count()), (2, 2));
+        assert!(input.starts_with(read_only::SET), "{input}");
+        assert!(input.contains("FROM (SELECT 5433 AS \"$(x) '\"\n) t;"));
     }
 }

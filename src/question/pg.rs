@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Kind, Lane, Output, Unanswered};
 use crate::{
-    pg::{self, Name},
+    pg::{self, Name, read_only},
     script::Script,
 };
 
@@ -85,7 +85,7 @@ elif [ -z "$group" ]; then
     echo '@ absent there is no user `postgres`'
 else
     # The owner of a database may have set a search_path in which the owner's functions come first.
-    export PGOPTIONS='-c search_path=pg_catalog -c default_transaction_read_only=on -c statement_timeout=20s -c lock_timeout=5s -c client_min_messages=error'
+    export PGOPTIONS='-c search_path=pg_catalog -c statement_timeout=20s -c lock_timeout=5s -c client_min_messages=error'
     while [ $# -gt 0 ]; do
         printf '@ port %s\n' "$1"
         # Unlike a pipe from printf, this takes no process, as long as it fits into a page.
@@ -108,7 +108,7 @@ impl Kind for Pg {
     fn script(keys: &[&Query]) -> Script {
         let mut script = Script::new(ASK).using(pg::SHELL_FUNCTIONS);
         for (port, databases) in grouped(keys) {
-            let mut input = String::new();
+            let mut input = format!("{}\n", read_only::SET);
             for (database, queries) in databases {
                 ask_database(&mut input, database, &queries);
             }
@@ -156,9 +156,10 @@ fn ask_database(input: &mut String, database: &Name, queries: &[(usize, &str)]) 
             input,
             "SELECT count(*) = 1 AS there, coalesce(bool_or(datallowconn AND datconnlimit <> -2), false) AS open \
              FROM pg_catalog.pg_database WHERE datname = {} \\gset\n\
-             \\if :ERROR\n\\elif :open\n\\connect -reuse-previous=on {}\n",
+             \\if :ERROR\n\\elif :open\n\\connect -reuse-previous=on {}\n{}\n",
             database.literal(),
             connection_string(database),
+            read_only::SET,
         );
     }
     for (index, sql) in queries {
@@ -298,6 +299,7 @@ mod tests {
         \if :ERROR
         \elif :open
         \connect -reuse-previous=on 'dbname=\'we\\\'ird\\\\ """"$(x)\''
+        SET default_transaction_read_only = on;
         \echo @ 0
         SELECT coalesce(jsonb_agg(to_jsonb(t)), '[]')::text FROM (SELECT 1
         ) t;

@@ -84,6 +84,20 @@ pub struct ConfigFile {
     pub regular: bool,
     /// When it last changed, in microseconds: its content, or which file has its name. A copy that keeps the time of its content has a new one here.
     pub changed: i64,
+    /// When its content was last written, in microseconds, as the file says.
+    pub modified: i64,
+}
+
+/// Whether a server has read a file as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// It has.
+    Read,
+    /// The file was written since.
+    Unread,
+    /// Something of the file changed since, but its content is said to be older: its mode or owner, the name of an older file, or its times, as a
+    /// backup sets them back. Its content may be another one.
+    Unknown,
 }
 
 /// How far the time of a file may be behind: the kernel takes that of its last tick, which comes every 10 ms at least.
@@ -93,10 +107,16 @@ const TICK: i64 = 10_000;
 pub const LOADED: &str = "(extract(epoch FROM pg_conf_load_time()) * 1000000)::bigint AS loaded";
 
 impl ConfigFile {
-    /// Whether the server has read its files, at the time that [`LOADED`] returned, before this one changed.
+    /// Returns whether a server that read its files at the time which [`LOADED`] returned has read this one as it is.
     #[must_use]
-    pub fn is_unread(&self, loaded: i64) -> bool {
-        self.changed + TICK > loaded
+    pub fn freshness(&self, loaded: i64) -> Freshness {
+        if self.changed + TICK <= loaded {
+            Freshness::Read
+        } else if self.modified + TICK > loaded {
+            Freshness::Unread
+        } else {
+            Freshness::Unknown
+        }
     }
 }
 
@@ -130,7 +150,7 @@ ask_cluster() {
     if [ -f "$file" ] && [ ! -L "$file" ]; then
         (
             if reach postgres "$file" '' && command exec 3<"./$name" && sound postgres; then
-                stat -c 'file %a %U:%G %.6Z %F' - <&3
+                stat -c 'file %a %U:%G %.6Z %.6Y %F' - <&3
                 printf 'content '
                 base64 -w 0 <&3 && printf ' whole'
                 printf '\n'
@@ -139,7 +159,7 @@ ask_cluster() {
             fi
         )
     elif [ -e "$file" ] || [ -L "$file" ]; then
-        stat -c 'file %a %U:%G %.6Z %F' -- "$file"
+        stat -c 'file %a %U:%G %.6Z %.6Y %F' -- "$file"
     fi
     if [ -z "$psql" ]; then echo 'mute psql is not installed'; return 0; fi
     if [ -z "$group" ]; then echo 'mute there is no user `postgres`'; return 0; fi
@@ -222,13 +242,14 @@ fn read_one(look: &ClusterQuery, lines: &mut std::str::Lines<'_>) -> Result<Clus
         match line.split_once(' ').ok_or_else(|| malformed(line))? {
             ("version", version) => found.versions.push(version.to_owned()),
             ("file", rest) => {
-                let [mode, owner, changed, kind] = rest.splitn(4, ' ').collect::<Vec<_>>()[..] else {
+                let [mode, owner, changed, modified, kind] = rest.splitn(5, ' ').collect::<Vec<_>>()[..] else {
                     return Err(malformed(line));
                 };
-                let changed = changed.replace('.', "").parse().map_err(|_| malformed(line))?;
+                let micros = |time: &str| time.replace('.', "").parse().map_err(|_| malformed(line));
+                let (changed, modified) = (micros(changed)?, micros(modified)?);
                 let mode = Mode(u32::from_str_radix(mode, 8).map_err(|_| malformed(line))?);
                 let regular = kind.starts_with("regular");
-                found.file = Some(ConfigFile { content: Vec::new(), mode, owner: owner.to_owned(), regular, changed });
+                found.file = Some(ConfigFile { content: Vec::new(), mode, owner: owner.to_owned(), regular, changed, modified });
             }
             ("content", rest) => {
                 let whole = rest.strip_suffix(" whole").or_else(|| rest.strip_suffix("whole"));
@@ -323,6 +344,13 @@ mod tests {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
         let age = i64::try_from(now).unwrap() - file.changed;
         assert!((0..60_000_000).contains(&age), "in microseconds: {age}");
+        assert_eq!((file.freshness(file.changed + TICK), file.freshness(file.changed)), (Freshness::Read, Freshness::Unread));
+        // A backup that sets the times back, or another mode: the content may be the same.
+        let path = node.path().join("etc/17/main/conf.d/x.conf");
+        let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+        let again = ask(node.path(), &[&look(Some("17"))]).remove(0).unwrap().file.unwrap();
+        assert_eq!((again.modified, again.freshness(file.changed)), (1_000_000_000_000, Freshness::Unknown));
         let other = answers[1].as_ref().unwrap();
         assert_eq!((&other.file, &other.server), (&None, &ServerAnswer::Row(json!({"port": 5432}))));
         assert_eq!(answers[2].as_ref().unwrap().versions, ["15", "17"]);
@@ -347,8 +375,8 @@ mod tests {
         for stdout in [
             "",
             "version 15\n",
-            "version 15\nfile 644 a:b 1.000000 regular file\ncontent YQ==\nend\n",
-            "version 15\nfile 644 a:b x regular file\ncontent YQ== whole\nend\n",
+            "version 15\nfile 644 a:b 1.000000 1.000000 regular file\ncontent YQ==\nend\n",
+            "version 15\nfile 644 a:b 1.000000 x regular file\ncontent YQ== whole\nend\n",
             "said /x {\nend\n",
             "what\nend\n",
         ] {

@@ -1,3 +1,23 @@
+# Prints the user whose name and rules are $1, with a mark in place of each password: `#` for one that is added, `!` for one that is taken away.
+# `?` is said where the rules are quoted: they are not told apart from a part of a password.
+show_user() {
+    IFS=$old_ifs
+    case $1 in
+        *[\"\'\\]*) printf 'user %s ?\n' "${1%%[[:space:]]*}" ;;
+        *)
+            printf 'user'
+            for word in $1; do
+                case $word in
+                    '>'* | '#'*) printf ' #' ;;
+                    '<'* | '!'*) printf ' !' ;;
+                    *) printf ' %s' "$word" ;;
+                esac
+            done
+            echo
+            ;;
+    esac
+    IFS=$newline
+}
 # Prints the lines of the configuration file $1 without secrets, and sets $names to the names of its directives.
 show_config() {
     names=
@@ -13,20 +33,15 @@ show_config() {
         case $name in
             '' | *[!A-Za-z0-9-]*) continue ;;
         esac
+        value=${line#"$name"}
+        value=${value#"${value%%[![:space:]]*}"}
         case $name in
-            requirepass)
-                value=${line#requirepass}
-                value=${value#"${value%%[![:space:]]*}"}
+            [Rr][Ee][Qq][Uu][Ii][Rr][Ee][Pp][Aa][Ss][Ss])
                 unquote "${value%"${value##*[![:space:]]}"}"
                 if [ "$unquoted" = "$password" ]; then requirepass=same; else requirepass=different; fi
                 ;;
-            masterauth | tls-key-file-pass | tls-client-key-file-pass) ;;
-            # Its rules may hold passwords.
-            user)
-                value=${line#user}
-                value=${value#"${value%%[![:space:]]*}"}
-                printf 'user %s\n' "${value%%[[:space:]]*}"
-                ;;
+            [Mm][Aa][Ss][Tt][Ee][Rr][Aa][Uu][Tt][Hh] | [Tt][Ll][Ss]-*[Pp][Aa][Ss][Ss]) ;;
+            [Uu][Ss][Ee][Rr]) show_user "$value" ;;
             *)
                 names="$names $name"
                 printf '%s\n' "$line"
@@ -65,8 +80,9 @@ ask_redis() {
         {
             # The connection is anonymous before AUTH.
             printf 'PING\nAUTH "%s"\n' "$password"
-            printf 'ECHO "@ping"\nPING\nECHO "@info"\nINFO server\nINFO memory\nINFO persistence\nINFO modules\n'
-            if [ -n "$names" ]; then printf 'ECHO "@config"\nCONFIG GET%s\n' "$names"; fi
+            printf 'ECHO "@ping"\nPING\nECHO "@info"\nINFO server\nINFO memory\nINFO persistence\nINFO replication\nINFO modules\n'
+            # Those that no file needs to name are asked in any case.
+            printf 'ECHO "@config"\nCONFIG GET%s %s\n' "$names" "$defaults"
             printf 'ECHO "@users"\nACL LIST\nECHO "@end"\n'
         } | "$cli" --no-raw "$@" 2>&1
     )
@@ -90,6 +106,8 @@ ask_redis() {
     pid=${pid%%[!0-9]*}
     if [ -n "$pid" ]; then printf '@@ exe %s\n' "$(readlink "/proc/$pid/exe")"; fi
 }
+defaults=$1
+shift
 while [ $# -ge 7 ]; do
     ask_redis "$1" "$2" "$3" "$4" "$5" "$6" "$7"
     shift 7

@@ -19,18 +19,41 @@ pub struct Difference {
     pub name: String,
     /// The running value. `None` where the server does not know the setting.
     pub is: Option<String>,
-    /// The value in the file.
+    /// The value in the file, or the server's own where no line names the setting.
     pub wanted: String,
+    /// Whether the file names it.
+    pub is_declared: bool,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, is, wanted } = self;
+        let Self { name, is, wanted, is_declared } = self;
         match is {
+            Some(is) if !is_declared => write!(formatter, "`{name}` is `{is}`, and the file does not say so"),
             None => write!(formatter, "the file sets `{name}`, which the server does not know"),
             Some(is) => write!(formatter, "`{name}` is `{is}`, the file says `{wanted}`"),
         }
     }
+}
+
+/// Settings by which a server refuses clients or their writes, or throws keys away, and their values where no line of the file names them. They are
+/// asked in any case.
+pub const DEFAULTS: [(&str, &str); 6] = [
+    ("min-replicas-to-write", "0"),
+    ("maxmemory", "0"),
+    ("maxmemory-policy", "noeviction"),
+    ("timeout", "0"),
+    ("proto-max-bulk-len", "512mb"),
+    ("client-query-buffer-limit", "1gb"),
+];
+
+/// Returns the server of which a Redis is a replica, if its file does not say so.
+#[must_use]
+pub fn replica_of(replies: &Replies) -> Option<String> {
+    let info = |field: &str| replies.info.get(field).map_or("", String::as_str);
+    let mut lines = replies.file.iter().flatten().map(|line| line.to_ascii_lowercase());
+    let is_declared = lines.any(|line| ["replicaof ", "slaveof "].iter().any(|name| line.starts_with(name)));
+    (info("role") == "slave" && !is_declared).then(|| format!("{}:{}", info("master_host"), info("master_port")))
 }
 
 /// How the users of a running Redis differ from those of its file.
@@ -42,6 +65,86 @@ pub struct UserDrift<'a> {
     pub open: Vec<&'a str>,
     /// Users whom nothing declares, but who need a password: they were made for a client.
     pub extra: Vec<&'a str>,
+    /// Users whom a line of the file declares otherwise, and what is wrong with each.
+    pub changed: Vec<(&'a str, &'static str)>,
+}
+
+/// What a line of the file says of a user. Its passwords are not known.
+#[derive(Debug, Default)]
+struct Declared {
+    is_on: bool,
+    password: Password,
+    has_all_keys: bool,
+    has_all_commands: bool,
+}
+
+/// How a user proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Password {
+    NotNeeded,
+    /// One of so many.
+    OneOf(usize),
+}
+
+impl Default for Password {
+    fn default() -> Self {
+        Self::OneOf(0)
+    }
+}
+
+impl Password {
+    /// How many passwords are accepted.
+    fn count(self) -> usize {
+        match self {
+            Self::NotNeeded => 0,
+            Self::OneOf(count) => count,
+        }
+    }
+}
+
+impl Declared {
+    /// Applies the rules in their order, as Redis does.
+    fn new(rules: &str) -> Option<Self> {
+        let mut user = Self::default();
+        for rule in rules.split_whitespace() {
+            match rule {
+                // Quoted rules, which the node does not tell.
+                "?" => return None,
+                "on" => user.is_on = true,
+                "off" => user.is_on = false,
+                "nopass" => user.password = Password::NotNeeded,
+                "resetpass" => user.password = Password::default(),
+                "#" => user.password = Password::OneOf(user.password.count() + 1),
+                "!" if user.password != Password::NotNeeded => {
+                    user.password = Password::OneOf(user.password.count().saturating_sub(1));
+                }
+                "reset" => user = Self::default(),
+                "~*" | "allkeys" => user.has_all_keys = true,
+                "resetkeys" => user.has_all_keys = false,
+                "+@all" | "allcommands" => user.has_all_commands = true,
+                rule if rule.starts_with('-') || rule == "nocommands" => user.has_all_commands = false,
+                _ => {}
+            }
+        }
+        Some(user)
+    }
+
+    /// Returns what is wrong with the user as the server has it.
+    fn differs(&self, is: Option<&User>) -> Option<&'static str> {
+        let Some(is) = is else { return Some("was removed") };
+        let is_open = self.password == Password::NotNeeded;
+        if is.is_open() && !(self.is_on && is_open) {
+            Some("needs no password")
+        } else if is.is_on() != self.is_on {
+            Some(if self.is_on { "is off" } else { "is on" })
+        } else if self.is_on && !is_open && is.passwords() != self.password.count() {
+            Some("has other passwords")
+        } else if self.has_all_keys && self.has_all_commands && !is.may_use_every_key() {
+            Some("may not do everything")
+        } else {
+            None
+        }
+    }
 }
 
 impl UserDrift<'_> {
@@ -62,22 +165,30 @@ impl UserDrift<'_> {
 }
 
 /// Compares the users of a running Redis with what its file declares. Nothing is compared where it does not say which users it has, or where a
-/// file of users declares them.
+/// file of users declares them. Where there is no file to read, those who need no password are named all the same.
 #[must_use]
 pub fn users<'a>(replies: &'a Replies, password_key: &str) -> UserDrift<'a> {
-    let Replies { users: Some(users), file: Some(lines), .. } = replies else { return UserDrift::default() };
-    let declared: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("user ")).collect();
+    let Some(users) = &replies.users else { return UserDrift::default() };
+    let lines = replies.file.as_deref().unwrap_or_default();
     if lines.iter().any(|line| line.to_ascii_lowercase().starts_with("aclfile")) {
         return UserDrift::default();
     }
+    let user_line = |line: &'a String| line.strip_prefix("user ").map(|rest| rest.split_once(' ').unwrap_or((rest, "")));
+    let declared: Vec<(&str, &str)> = lines.iter().filter_map(user_line).collect();
     let mut drift = UserDrift::default();
-    for user in users.iter().filter(|user| !declared.contains(&user.name.as_str())) {
+    for (name, rules) in &declared {
+        let is = users.iter().find(|user| user.name == *name);
+        if let Some(what) = Declared::new(rules).and_then(|wanted| wanted.differs(is)) {
+            drift.changed.push((name, what));
+        }
+    }
+    for user in users.iter().filter(|user| !declared.iter().any(|(name, _)| *name == user.name)) {
         match user.name.as_str() {
             // Where the file sets no password, none is needed.
             DEFAULT_USER if replies.requirepass == Requirepass::None => {}
             DEFAULT_USER => drift.default = wrong_default(user, password_key),
             name if user.is_open() => drift.open.push(name),
-            name if user.is_on() => drift.extra.push(name),
+            name if user.is_on() && replies.file.is_some() => drift.extra.push(name),
             _ => {}
         }
     }
@@ -135,9 +246,16 @@ pub fn differences<S: BuildHasher>(lines: &[String], running: &HashMap<String, S
         }
         let is = running.get(&name);
         let differs = is.is_none_or(|is| !same(&name, &values, is));
-        differs.then(|| Difference { wanted: flat(&values).join(" "), is: is.cloned(), name })
+        differs.then(|| Difference { wanted: flat(&values).join(" "), is: is.cloned(), name, is_declared: true })
     };
-    wanted.into_iter().filter_map(setting).collect()
+    // `slave` is the older word for `replica` in names.
+    let is_named = |setting: &str| wanted.contains_key(setting) || wanted.contains_key(&setting.replace("replica", "slave"));
+    let undeclared = DEFAULTS.iter().filter(|(name, _)| !is_named(name)).filter_map(|(name, default)| {
+        let is = running.get(*name).filter(|is| normalize(is) != normalize(default))?;
+        Some(Difference { name: (*name).to_owned(), is: Some(is.clone()), wanted: (*default).to_owned(), is_declared: false })
+    });
+    let undeclared: Vec<Difference> = undeclared.collect();
+    wanted.into_iter().filter_map(setting).chain(undeclared).collect()
 }
 
 fn same(name: &str, values: &[Vec<String>], is: &str) -> bool {
@@ -234,6 +352,75 @@ mod tests {
         assert_eq!(compare("appendonlyy yes", &[]), ["the file sets `appendonlyy`, which the server does not know"]);
         let limits = [("client-output-buffer-limit", "normal 0 0 0 slave 1 1 1 pubsub 0 0 0")];
         assert_eq!(compare("client-output-buffer-limit normal 1 0 0", &limits).len(), 1);
+    }
+
+    #[test]
+    fn what_refuses_clients_counts_though_the_file_does_not_name_it() {
+        let undeclared = [("min-replicas-to-write", "1"), ("proto-max-bulk-len", "1048576"), ("maxmemory", "0"), ("port", "1")];
+        assert_eq!(
+            compare("", &undeclared),
+            [
+                "`min-replicas-to-write` is `1`, and the file does not say so",
+                "`proto-max-bulk-len` is `1048576`, and the file does not say so"
+            ]
+        );
+        // The older name of the same setting.
+        assert_eq!(compare("min-slaves-to-write 1\nproto-max-bulk-len 1mb", &undeclared).len(), 1, "unknown to this server");
+        let usual = [("client-query-buffer-limit", "1073741824"), ("proto-max-bulk-len", "536870912"), ("timeout", "0")];
+        assert_eq!(compare("", &usual), Vec::<String>::new());
+    }
+
+    fn drift(file: Option<&[&str]>, users: &[&str]) -> Vec<String> {
+        let user = |rules: &&str| {
+            let mut words = rules.split(' ').map(str::to_owned);
+            User { name: words.next().unwrap(), rules: words.collect() }
+        };
+        let file = file.map(|lines| lines.iter().map(ToString::to_string).collect());
+        let requirepass = if file.is_some() { Requirepass::Same } else { Requirepass::None };
+        let replies = Replies { users: Some(users.iter().map(user).collect()), file, requirepass, ..Replies::default() };
+        let drift = super::users(&replies, "KEY");
+        let changed = drift.changed.iter().map(|(name, what)| format!("{name} {what}"));
+        let open = drift.open.iter().map(|name| format!("{name} open"));
+        let extra = drift.extra.iter().map(|name| format!("{name} extra"));
+        drift.default.map(|what| format!("default {what}")).into_iter().chain(open).chain(extra).chain(changed).collect()
+    }
+
+    #[test]
+    fn users_are_compared_with_their_line_or_named_without_a_file() {
+        const FINE: &str = "default on # ~* &* +@all";
+        let declared = "user app on # ~* &* +@all";
+        let of = |line: &str, users: &[&str]| drift(Some(&["port 1", line]), &[&[FINE], users].concat());
+        let none = Vec::<String>::new();
+        assert_eq!(of(declared, &["app on sanitize-payload # ~* &* +@all"]), none);
+        assert_eq!(of("user app on nopass ~*", &["app on nopass ~* -@all"]), none, "declared as open");
+        assert_eq!(of("user app nopass # ! # off", &["app off # resetchannels -@all"]), none);
+        assert_eq!(of("user app ?", &["app on nopass"]), none, "quoted rules");
+        for (is, what) in [
+            (&["app on nopass ~* &* +@all"][..], "app needs no password"),
+            (&["app on # # ~* &* +@all"], "app has other passwords"),
+            (&["app off # ~* &* +@all"], "app is off"),
+            (&["app on # ~* &* +@all -get"], "app may not do everything"),
+            (&[], "app was removed"),
+        ] {
+            assert_eq!(of(declared, is), [what], "{is:?}");
+        }
+        assert_eq!(of("user app off #", &["app on # -@all"]), ["app is on"]);
+        assert_eq!(of("user app on nopass reset on #", &["app on nopass -@all"]), ["app needs no password"]);
+        // Without a file, only an open door is known to be wrong.
+        assert_eq!(drift(None, &["default on nopass +@all", "guest on nopass +@all", "app on # +@all"]), ["guest open"]);
+    }
+
+    #[test]
+    fn a_replica_is_one_that_its_file_does_not_declare() {
+        let of = |role: &str, file: Option<&str>| {
+            let info = [("role", role), ("master_host", "198.18.0.9"), ("master_port", "6379")];
+            let info = info.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            replica_of(&Replies { info, file: file.map(|line| vec![line.to_owned()]), ..Replies::default() })
+        };
+        assert_eq!(of("slave", None).unwrap(), "198.18.0.9:6379");
+        assert_eq!(of("slave", Some("port 1")).unwrap(), "198.18.0.9:6379");
+        assert_eq!(of("slave", Some("ReplicaOf 198.18.0.9 6379")), None);
+        assert_eq!(of("master", None), None);
     }
 
     #[test]

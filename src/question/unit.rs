@@ -56,6 +56,25 @@ impl Unit {
 }
 
 impl Unit {
+    /// Returns whether it starts at boot: it is enabled for good, or it cannot be enabled and something starts it.
+    #[must_use]
+    pub fn starts_at_boot(&self) -> bool {
+        match self.file_state {
+            UnitFileState::Enabled | UnitFileState::Alias => true,
+            UnitFileState::Static | UnitFileState::Generated | UnitFileState::Indirect => self.is_wanted,
+            UnitFileState::NoFile
+            | UnitFileState::EnabledRuntime
+            | UnitFileState::Linked
+            | UnitFileState::LinkedRuntime
+            | UnitFileState::Masked
+            | UnitFileState::MaskedRuntime
+            | UnitFileState::Disabled
+            | UnitFileState::Transient
+            | UnitFileState::Bad
+            | UnitFileState::Other(_) => false,
+        }
+    }
+
     /// Returns when it was last started, in microseconds since boot; 0 if it was not started in this boot.
     #[must_use]
     pub fn started_at(&self) -> u64 {
@@ -137,11 +156,30 @@ fn parse(name: &str, block: &str) -> Result<Unit, Unanswered> {
         started: number("ExecMainStartTimestampMonotonic"),
         active_since: number("ActiveEnterTimestampMonotonic"),
         file: text("FragmentPath"),
-        drop_ins: text("DropInPaths").split_whitespace().map(str::to_owned).collect(),
+        drop_ins: quoted_words(&text("DropInPaths")),
         is_wanted: ["WantedBy", "RequiredBy", "UpheldBy", "TriggeredBy"].iter().any(|by| !text(by).is_empty())
             || text("Type") == "dbus",
         runs_once: text("Type") == "oneshot" && text("RemainAfterExit") == "no",
     })
+}
+
+/// Splits a list as systemctl prints it: a word with a blank or a special character is in double quotes, with backslashes.
+fn quoted_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut characters = text.chars().peekable();
+    while let Some(first) = characters.find(|character| !character.is_whitespace()) {
+        let is_quoted = first == '"';
+        let mut word = if is_quoted { String::new() } else { String::from(first) };
+        while let Some(character) = characters.next_if(|next| is_quoted || !next.is_whitespace()) {
+            match character {
+                '"' if is_quoted => break,
+                '\\' if is_quoted => word.extend(characters.next()),
+                other => word.push(other),
+            }
+        }
+        words.push(word);
+    }
+    words
 }
 
 #[cfg(test)]
@@ -165,6 +203,32 @@ mod tests {
         assert!(postgresql.is_wanted && postgresql.drop_ins.len() == 2);
         let nosuch = answers[1].as_ref().unwrap();
         assert!(!nosuch.exists() && !nosuch.is_up() && !nosuch.is_wanted && nosuch.drop_ins.is_empty());
+    }
+
+    #[test]
+    fn the_names_of_drop_ins_may_have_blanks() {
+        assert_eq!(
+            quoted_words(r#"/a/x.conf "/b/10 my.conf" "/c/q\"\\\$.conf""#),
+            ["/a/x.conf", "/b/10 my.conf", "/c/q\"\\$.conf"]
+        );
+        assert_eq!(quoted_words(""), Vec::<String>::new());
+        assert_eq!(quoted_words("\"/open ended"), ["/open ended"]);
+    }
+
+    #[test]
+    fn whether_a_unit_starts_at_boot_is_told_by_its_links_or_by_who_wants_it() {
+        let of = |file_state: &str, is_wanted: bool| {
+            Unit { file_state: file_state.into(), is_wanted, ..Unit::default() }.starts_at_boot()
+        };
+        for state in ["enabled", "alias"] {
+            assert!(of(state, false), "{state}");
+        }
+        for state in ["static", "generated", "indirect"] {
+            assert!(of(state, true) && !of(state, false), "{state}");
+        }
+        for state in ["", "disabled", "enabled-runtime", "masked", "linked"] {
+            assert!(!of(state, true), "{state}");
+        }
     }
 
     #[test]

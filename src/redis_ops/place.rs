@@ -2,6 +2,7 @@
 
 use crate::{
     plan::HostPlan,
+    question::redis::bound_host,
     source::{Diagnostic, Diagnostics},
     values::RemotePath,
 };
@@ -43,7 +44,7 @@ impl RedisServer {
         let variable = |name: &str| host.variable(SCHEMA_ROLE, name);
         let schema = Schema::new(variable("redis_database_names")?, variable("redis_schema")?, variable("redis_cleanup")?);
         Ok(Some(Self {
-            host: address(bind.as_str().unwrap_or_default()),
+            host: bound_host(bind.as_str().unwrap_or_default()),
             port: port.ok_or_else(|| error("`redis_port` is not a valid port".to_owned()))?,
             secrets_file: secret.file.clone(),
             password_key: PASSWORD.to_owned(),
@@ -54,33 +55,3 @@ impl RedisServer {
 
 /// The name of the password in both roles.
 const PASSWORD: &str = "REDIS_PASSWORD";
-
-/// Chooses the address to connect to from those that a Redis is bound to: loopback if it listens there.
-fn address(bind: &str) -> String {
-    let mut addresses = bind.split_whitespace().map(|address| address.strip_prefix('-').unwrap_or(address));
-    let loopback = "127.0.0.1";
-    let all: Vec<&str> = addresses.by_ref().collect();
-    if all.is_empty() || all.iter().any(|address| ["*", "0.0.0.0", loopback, "localhost"].contains(address)) {
-        return loopback.to_owned();
-    }
-    if all[0] == "::" { "::1".to_owned() } else { all[0].to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_is_one_that_redis_listens_on() {
-        for (bind, wanted) in [
-            ("* -::*", "127.0.0.1"),
-            ("", "127.0.0.1"),
-            ("172.16.168.23 127.0.0.1", "127.0.0.1"),
-            ("172.16.168.23", "172.16.168.23"),
-            ("-::1", "::1"),
-            ("::", "::1"),
-        ] {
-            assert_eq!(address(bind), wanted, "{bind}");
-        }
-    }
-}

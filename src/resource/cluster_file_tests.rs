@@ -198,8 +198,14 @@ fn a_shared_file_that_was_changed_meanwhile_is_left_alone() {
     let node = Node::new(true);
     let shared = ClusterFile { shared: true, ..rules() };
     let compared = |content: &str| {
-        let file =
-            pg_cluster::ConfigFile { content: content.into(), mode: Mode(0o640), owner: OWNER.into(), regular: true, changed: 0 };
+        let file = pg_cluster::ConfigFile {
+            content: content.into(),
+            mode: Mode(0o640),
+            owner: OWNER.into(),
+            regular: true,
+            changed: 0,
+            modified: 0,
+        };
         let state = NodeState { answers: &crate::question::Answers::default(), secrets: &crate::secret::SecretValues::default() };
         shared.change(Some(&file), &state, "content").script
     };

@@ -234,7 +234,7 @@ impl Resource for Repository {
                  have different keys; remove that one, by hand or with a task before this one (`file: {{path: {}, state: absent}}`)",
                 other.uri, other.suite, other.file, other.line, other.file
             );
-            Contradiction { file: other.file.clone(), reason }
+            Contradiction { file: other.file.clone(), setting: None, reason }
         }))
     }
 

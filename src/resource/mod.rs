@@ -31,6 +31,7 @@ pub use params::{Argv, ShellText, State};
 pub(crate) use pg_hba::{ServerRules, rules_query};
 pub use reach::Reach;
 pub use schema::{Parameter, Shape};
+pub(crate) use systemd::unread_file;
 
 use std::{
     any::Any,
@@ -116,6 +117,8 @@ pub trait Resource: Any + Debug + Send + Sync {
 pub struct Contradiction {
     /// The file that holds it. A task that changes this file may take it away.
     pub file: String,
+    /// The setting of PostgreSQL that it is about, if it is. A task that sets it may take the contradiction away, too.
+    pub setting: Option<&'static str>,
     /// What it says, where, and the ways out.
     pub reason: String,
 }
@@ -127,7 +130,11 @@ impl Contradiction {
         let holds = |path: &RemotePath| {
             self.file.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        earlier.iter().filter_map(|resource| resource.reach().path()).any(holds)
+        let sets = |resource: &&dyn Resource| {
+            let settings = (*resource as &dyn std::any::Any).downcast_ref::<postgresql_conf::PostgresqlConf>();
+            settings.is_some_and(|settings| self.setting.is_some_and(|name| settings.sets(name)))
+        };
+        earlier.iter().any(|resource| resource.reach().path().is_some_and(holds) || sets(resource))
     }
 }
 

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::{
-    Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Reach, Resource, Segment, State, Verdict,
+    Contradiction, Files, Flag, Kind, Mode, NodeState, OneOrMany, ParamError, Reach, Resource, Segment, State, Verdict,
     cluster_file::{ClusterFile, FileKind, Known, UNREADABLE, cannot_reload, row, without_server},
     decode,
     postgresql_conf::Text,
@@ -14,9 +14,10 @@ use super::{
 };
 use crate::{
     firewall::Network,
+    pg,
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, ClusterInfo, ClusterQuery, LOADED, PgCluster},
+        pg_cluster::{Cluster, ClusterInfo, ClusterQuery, Freshness, LOADED, PgCluster},
     },
 };
 
@@ -139,6 +140,8 @@ struct PgHba {
     part: Option<Section>,
     /// The rules that ask for no password.
     trusting: Vec<String>,
+    /// Whether a rule lets clients in that use TLS, and no others.
+    needs_tls: bool,
 }
 
 /// A section of the file.
@@ -163,6 +166,24 @@ pub(crate) struct ServerRules {
     pub(crate) unread: Vec<String>,
     /// The settings that wait for a restart.
     pub(crate) pending: Vec<String>,
+    /// Whether it offers TLS.
+    pub(crate) ssl: bool,
+    /// The last line of its files that says whether it does.
+    ssl_place: Option<String>,
+    /// The lines of its rules for clients that use TLS.
+    pub(crate) hostssl: Vec<i64>,
+    /// The lines of its rules that ask for no password.
+    pub(crate) trust: Vec<i64>,
+    /// Files of its settings that are gone, with settings that it still has from them.
+    pub(crate) gone: Vec<String>,
+}
+
+impl ServerRules {
+    /// Says that no client that must use TLS gets in, with the ways out. `None` if the server offers TLS.
+    pub(crate) fn without_tls(&self) -> Option<String> {
+        let how = pg::take_back("ssl", self.ssl_place.as_deref());
+        (!self.ssl).then(|| format!("`ssl` is off, so that no client gets in by the `hostssl` rules: {how}"))
+    }
 }
 
 impl PgHba {
@@ -200,6 +221,7 @@ impl PgHba {
                 let _ = writeln!(lines, "{line}");
             }
         }
+        let needs_tls = rules.iter().any(|rule| rule.connection == RuleType::HostSsl);
         let (text, part) = match parameters.part {
             None => (format!("{HEADER}\n{FIRST}\n{lines}"), None),
             Some(name) if !parts::is_part(&name) => {
@@ -224,7 +246,7 @@ impl PgHba {
             names: Vec::new(),
             shared: part.is_some(),
         };
-        Ok(Self { file, part, trusting })
+        Ok(Self { file, part, trusting, needs_tls })
     }
 
     /// Returns the declared file, given the present one.
@@ -261,16 +283,25 @@ impl PgHba {
     }
 }
 
+/// What PostgreSQL says of each `hostssl` rule while `ssl` is off; it takes the rule all the same.
+const WITHOUT_TLS: &str = "hostssl record cannot match because SSL is disabled";
+
 /// The query for what the server has of its rules. `pg_hba_file_rules` reads the file itself, so before a reload it has the errors of the rules that
 /// the reload would load.
 fn rules_sql() -> String {
     format!(
         "SELECT current_setting('hba_file') AS hba_file, {LOADED},
  (SELECT coalesce(jsonb_agg(format('line %s: %s', line_number, error) ORDER BY line_number), '[]')
-  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL) AS errors,
+  FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL AND error <> '{WITHOUT_TLS}') AS errors,
  (SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') FROM pg_catalog.pg_settings WHERE pending_restart) AS pending, {UNREADABLE},
+ current_setting('ssl')::boolean AS ssl, {} AS ssl_place,
+ (SELECT coalesce(jsonb_agg(line_number ORDER BY line_number), '[]') FROM pg_catalog.pg_hba_file_rules WHERE type = 'hostssl') AS hostssl,
+ (SELECT coalesce(jsonb_agg(line_number ORDER BY line_number), '[]') FROM pg_catalog.pg_hba_file_rules WHERE auth_method = 'trust') AS trust,
+ (SELECT coalesce(jsonb_agg(path ORDER BY path), '[]') FROM (SELECT DISTINCT sourcefile FROM pg_catalog.pg_settings WHERE sourcefile IS NOT NULL) f(path),
+   pg_stat_file(path, true) s WHERE s.size IS NULL) AS gone,
  (SELECT coalesce(jsonb_agg(path ORDER BY path), '[]') FROM (SELECT DISTINCT sourcefile FROM pg_catalog.pg_file_settings) f(path),
-   pg_stat_file(path, true) s WHERE greatest(s.modification, s.change) > pg_conf_load_time()) AS unread"
+   pg_stat_file(path, true) s WHERE greatest(s.modification, s.change) > pg_conf_load_time()) AS unread",
+        pg::place_of("ssl"),
     )
 }
 
@@ -396,6 +427,16 @@ impl Resource for PgHba {
         ask.ask::<PgCluster>(self.query());
     }
 
+    fn contradicted(&self, node: &NodeState<'_>) -> Result<Option<Contradiction>, Unanswered> {
+        let found = node.answers.get::<PgCluster>(&self.query())?;
+        if !self.needs_tls || found.versions.len() != 1 {
+            return Ok(None);
+        }
+        let Ok(server) = row::<ServerRules>(&found.server)? else { return Ok(None) };
+        let file = server.ssl_place.as_deref().and_then(|place| place.rsplit_once(':')).map_or("", |(file, _)| file).to_owned();
+        Ok(server.without_tls().map(|reason| Contradiction { file, setting: Some("ssl"), reason }))
+    }
+
     fn compare(&self, node: &NodeState<'_>) -> Result<Verdict, Unanswered> {
         if self.is_gone(node.answers.get::<PgCluster>(&self.query())?) {
             return Ok(Verdict::CONVERGED);
@@ -430,7 +471,8 @@ impl Resource for PgHba {
                 let warning = format!("PostgreSQL does not accept rules of another part of the file: {}", others.join("; "));
                 return Ok(Verdict::Converged { note: Some(warning) });
             }
-            if !found.file.as_ref().is_some_and(|file| file.is_unread(server.loaded)) {
+            // Where it cannot be told, a reload makes sure.
+            if !found.file.as_ref().is_some_and(|file| file.freshness(server.loaded) != Freshness::Read) {
                 return Ok(Verdict::Converged { note: self.note() });
             }
         }

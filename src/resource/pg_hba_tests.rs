@@ -49,7 +49,14 @@ fn app() -> PgHba {
 }
 
 fn file(content: &str) -> ConfigFile {
-    ConfigFile { content: content.into(), mode: Mode(0o640), owner: "postgres:postgres".into(), regular: true, changed: 0 }
+    ConfigFile {
+        content: content.into(),
+        mode: Mode(0o640),
+        owner: "postgres:postgres".into(),
+        regular: true,
+        changed: 0,
+        modified: 0,
+    }
 }
 
 fn found(file: Option<ConfigFile>, server: Value) -> ClusterInfo {
@@ -59,7 +66,7 @@ fn found(file: Option<ConfigFile>, server: Value) -> ClusterInfo {
 fn server(stale: bool, errors: &[&str]) -> Value {
     let loaded = if stale { 9_999 } else { 10_000 };
     json!({"hba_file": "/etc/postgresql/15/main/pg_hba.conf", "loaded": loaded, "errors": errors, "unreadable": [],
-        "unread": [], "pending": []})
+        "unread": [], "pending": [], "ssl": true, "ssl_place": null, "hostssl": [], "trust": [], "gone": []})
 }
 
 fn verdict(hba: &PgHba, found: ClusterInfo) -> Verdict {
@@ -181,8 +188,8 @@ fn the_file_and_the_running_rules_are_as_wanted() {
     assert_eq!(shown(&verdict(&hba, found(same(), broken))), "converged", "there is nothing to read");
     let refused = shown(&verdict(&hba, found(same(), server(false, &["line 4: no"]))));
     assert!(refused.contains("does not accept these rules: line 4: no"), "{refused}");
-    let elsewhere =
-        json!({"hba_file": "/srv/pg_hba.conf", "loaded": 10_000, "errors": [], "unreadable": [], "unread": [], "pending": []});
+    let mut elsewhere = server(false, &[]);
+    elsewhere["hba_file"] = json!("/srv/pg_hba.conf");
     assert!(shown(&verdict(&hba, found(same(), elsewhere))).contains("the server reads `/srv/pg_hba.conf`"));
 }
 
@@ -316,4 +323,34 @@ fn a_part_that_cannot_be_kept_is_refused() {
     let strange = ConfigFile { content: b"# autobot-provision: begin z\nlocal \xff all peer\n".to_vec(), ..file("") };
     let refused = shown(&verdict(&part("slm", "198.18.0.1/32"), found(Some(strange), server(false, &[]))));
     assert!(refused.starts_with("refused: the part `z` of pg_hba.conf was changed by hand"), "{refused}");
+}
+
+#[test]
+fn rules_for_tls_contradict_a_server_without_it_unless_an_earlier_task_switches_it_on() {
+    let of = |kind: &str| {
+        hba(json!({"rules": [{"type": kind, "database": "slm", "user": "app", "address": "10.0.0.1", "method": "scram-sha-256"}]})).unwrap()
+    };
+    let contradicted = |hba: &PgHba, server: Value| {
+        let mut answers = Answers::default();
+        answers.set::<PgCluster>(hba.query(), Ok(found(Some(file(&hba.file.text)), server)));
+        hba.contradicted(&NodeState { answers: &answers, secrets: &SecretValues::default() }).unwrap()
+    };
+    let mut off = server(false, &[]);
+    off["ssl"] = json!(false);
+    off["ssl_place"] = json!("/var/lib/postgresql/15/main/postgresql.auto.conf:3");
+    let by_tls = of("hostssl");
+    assert_eq!(contradicted(&by_tls, server(false, &[])), None);
+    assert_eq!(contradicted(&of("host"), off.clone()), None);
+    let found = contradicted(&by_tls, off).unwrap();
+    assert_eq!(
+        found.reason,
+        "`ssl` is off, so that no client gets in by the `hostssl` rules: it was set with ALTER SYSTEM; `alter system reset ssl`, then \
+         `select pg_reload_conf()`"
+    );
+    let conf = |settings: Value| {
+        let mut files = crate::resource::trial::NoFiles;
+        (super::super::postgresql_conf::KIND.decode)(json!({"settings": settings}), &mut files).unwrap()
+    };
+    let (on, other) = (conf(json!({"ssl": "on"})), conf(json!({"work_mem": "1MB"})));
+    assert!(found.may_be_ended_by(&[other.as_ref(), on.as_ref()]) && !found.may_be_ended_by(&[other.as_ref()]));
 }

@@ -15,7 +15,7 @@ use crate::{
     pg,
     question::{
         Questions, Unanswered,
-        pg_cluster::{Cluster, ClusterQuery, ConfigFile, LOADED, PgCluster},
+        pg_cluster::{Cluster, ClusterQuery, ConfigFile, Freshness, LOADED, PgCluster},
     },
 };
 
@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Text {
 const NOT_OURS: [&str; 5] = ["data_directory", "config_file", "hba_file", "ident_file", "external_pid_file"];
 
 #[derive(Debug)]
-struct PostgresqlConf {
+pub(super) struct PostgresqlConf {
     file: ClusterFile,
 }
 
@@ -156,6 +156,11 @@ impl PostgresqlConf {
         Ok(Self { file })
     }
 
+    /// Whether it gives this setting a value.
+    pub(super) fn sets(&self, name: &str) -> bool {
+        self.names().any(|own| own == name)
+    }
+
     fn query(&self) -> ClusterQuery {
         let names: Vec<String> = self.file.names.iter().map(|name| pg::literal(name)).collect();
         let names = names.join(", ");
@@ -219,7 +224,7 @@ impl PostgresqlConf {
                 || setting.file.as_deref() == Some(path)
         };
         let unread = self.names().any(|name| server.settings.get(name).is_some_and(|setting| !from_file(setting)));
-        (file.is_some_and(|file| file.is_unread(server.loaded)) || unread, pending)
+        (file.is_some_and(|file| file.freshness(server.loaded) != Freshness::Read) || unread, pending)
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {

@@ -53,6 +53,7 @@ fn verdict(conf: &PostgresqlConf, text: Option<&str>, server: Value) -> Verdict 
         owner: "postgres:postgres".into(),
         regular: true,
         changed: 0,
+        modified: 0,
     });
     let mut answers = Answers::default();
     answers

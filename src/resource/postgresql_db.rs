@@ -7,7 +7,10 @@ use super::{
     schema::{parameters, words},
 };
 use crate::{
-    pg::{self, Name},
+    pg::{
+        self, Name,
+        read_only::{self, ReadOnly},
+    },
     question::{
         Questions, Unanswered,
         guard::{Guard, Shell},
@@ -44,6 +47,8 @@ parameters! {
         public_connect: Flag = false,
         /// How many connections it may have; -1, or nothing, is any number.
         conn_limit: Option<i32>,
+        /// The roles besides its owner that must be able to write to it: one that is read-only (`default_transaction_read_only`) is refused.
+        writers: Vec<Name> = [],
         /// Only `present`.
         #[expect(dead_code, reason = "only `present` can be asked for; Ansible's users write it")]
         state: State = "present",
@@ -76,6 +81,7 @@ struct DatabaseState {
     takes_connections: Option<bool>,
     /// Whether its owner may connect: a database whose privileges were ever changed gives even the owner only what its list says.
     owner_connects: Option<bool>,
+    read_only: ReadOnly,
 }
 
 /// The limit that PostgreSQL sets before it removes a database: if the removal is interrupted, no connection is possible.
@@ -131,14 +137,20 @@ impl PostgresqlDb {
  d.datcollate AS lc_collate, d.datctype AS lc_ctype, d.datconnlimit AS connection_limit, d.datallowconn AS takes_connections,
  pg_catalog.has_database_privilege(d.datdba, d.oid, 'CONNECT') AS owner_connects, CASE WHEN d.oid IS NOT NULL THEN
   EXISTS (SELECT FROM aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
-   WHERE a.grantee = 0 AND a.privilege_type IN ('CONNECT', 'TEMPORARY')) END AS public_connect
+   WHERE a.grantee = 0 AND a.privilege_type IN ('CONNECT', 'TEMPORARY')) END AS public_connect, {}
  FROM (SELECT) nothing LEFT JOIN pg_catalog.pg_database d ON d.datname = {}",
             self.owner.literal(),
             self.template.literal(),
             pg::literal(&self.encoding),
+            read_only::column("d.oid", &self.all_writers()),
             self.name.literal(),
         );
         Query { database: pg::maintenance_database(), sql, port: self.port }
+    }
+
+    /// Its owner, and the others that must be able to write to it.
+    fn all_writers(&self) -> Vec<&Name> {
+        [&self.owner].into_iter().chain(self.writers.iter().filter(|name| **name != self.owner)).collect()
     }
 
     /// Returns how an existing database differs in what is never changed.
@@ -298,7 +310,9 @@ impl Resource for PostgresqlDb {
             }
         };
         let Some(found) = found.first() else { return Err(Unanswered("PostgreSQL gave no row".into())) };
-        if let Some(reason) = self.refusal(found) {
+        let read_only =
+            || Some(found.read_only.problems(&self.name, &self.all_writers()).join("; ")).filter(|all| !all.is_empty());
+        if let Some(reason) = self.refusal(found).or_else(read_only) {
             return Ok(Verdict::Refused(reason));
         }
         Ok(match found.public_connect {

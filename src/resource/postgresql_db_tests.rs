@@ -14,12 +14,14 @@ fn slm() -> PostgresqlDb {
 
 fn found() -> Value {
     json!({"owner_exists": true, "template_exists": true, "encoding_exists": true, "owner": "slm_app", "encoding": "UTF8", "lc_collate": "C.utf8", "lc_ctype": "C.UTF-8",
-        "public_connect": false, "connection_limit": -1, "takes_connections": true, "owner_connects": true})
+        "public_connect": false, "connection_limit": -1, "takes_connections": true, "owner_connects": true,
+        "read_only": {"server": false, "place": null, "logins": []}})
 }
 
 fn absent(owner_exists: bool) -> Value {
     json!({"owner_exists": owner_exists, "template_exists": true, "encoding_exists": true, "owner": null, "encoding": null, "lc_collate": null, "lc_ctype": null,
-        "public_connect": null, "connection_limit": null, "takes_connections": null, "owner_connects": null})
+        "public_connect": null, "connection_limit": null, "takes_connections": null, "owner_connects": null,
+        "read_only": {"server": false, "place": null, "logins": []}})
 }
 
 fn compare(wanted: &PostgresqlDb, answer: Answer) -> Verdict {
@@ -58,6 +60,38 @@ fn without_its_owner_or_a_server_it_is_blocked() {
         panic!()
     };
     assert_eq!(crate::values::missing::list(&missing), "PostgreSQL (psql is not installed)");
+}
+
+#[test]
+fn a_database_whose_owner_cannot_write_is_refused_with_the_way_out() {
+    let own = json!({"login": "slm_app", "is_on": true, "of_role": false, "of_database": true});
+    for (mut row, read_only, words) in [
+        (
+            found(),
+            json!({"server": false, "place": null, "logins": [own]}),
+            "`alter database slm reset default_transaction_read_only`",
+        ),
+        (
+            absent(true),
+            json!({"server": true, "place": "/x/postgresql.auto.conf:1", "logins": []}),
+            "it was set with ALTER SYSTEM",
+        ),
+    ] {
+        row["read_only"] = read_only;
+        let Verdict::Refused(reason) = verdict(&slm(), row) else { panic!() };
+        assert!(reason.contains("which refuses writes: ") && reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
+fn a_declared_writer_that_is_read_only_is_refused() {
+    let mut row = found();
+    row["read_only"]["logins"] = json!([{"login": "app", "is_on": true, "of_role": true, "of_database": false}]);
+    assert!(matches!(verdict(&slm(), row.clone()), Verdict::Converged { .. }), "a role that may be one for reports");
+    let wanted = database(json!({"name": "slm", "owner": "slm_app", "writers": ["app", "slm_app"]})).unwrap();
+    assert_eq!(wanted.query().sql.matches("'slm_app', 'app'").count(), 1, "{}", wanted.query().sql);
+    let Verdict::Refused(reason) = verdict(&wanted, row) else { panic!() };
+    assert!(reason.contains("on for the role `app`, which refuses writes: `alter role app reset"), "{reason}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::question::{
 
 pub(super) const KIND: Kind = Kind {
     name: "redis_running",
-    about: "Sets a running Redis back to its file: settings, save points, and the password of its default user",
+    about: "Sets a running Redis back to its file: settings, save points, users, and a server that it became a replica of",
     example: "redis_running:
   unit: autobot-database-redis.service
   cli: /opt/redis-stack/bin/redis-cli
@@ -32,8 +32,12 @@ parameters! {
         /// Its unit. A Redis that does not run is left alone; one that does is restarted for what it takes from its file only, and if it
         /// refuses its own password or its own port.
         unit: String,
+        /// The container of that unit in which it runs, by its name: that is restarted then, and not the unit.
+        container: Option<String>,
         /// Its client.
         cli: RemotePath,
+        /// The addresses of `bind`; it is asked at one of them, which is loopback where it listens there.
+        bind: String = "",
         /// Its port.
         port: u16 = 6379,
         /// The file that holds its password.
@@ -51,6 +55,7 @@ parameters! {
 #[derive(Debug)]
 struct RedisRunning {
     unit: String,
+    container: Option<String>,
     instance: Instance,
     append_only: bool,
 }
@@ -74,14 +79,22 @@ struct Repair {
 impl RedisRunning {
     fn new(given: Parameters) -> Result<Self, ParamError> {
         let unit = full_name(&given.unit).map_err(|message| ParamError::parameter("unit", message))?;
+        // As Docker takes it: a name cannot be an option then.
+        let is_name = |name: &str| {
+            name.starts_with(|first: char| first.is_ascii_alphanumeric())
+                && name.chars().all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character))
+        };
+        if let Some(name) = given.container.as_ref().filter(|name| !is_name(name)) {
+            return Err(ParamError::parameter("container", format!("`{}` is not the name of a container", name.escape_debug())));
+        }
         let instance = Instance {
             cli: given.cli,
-            address: Address::Tcp("127.0.0.1".into(), given.port),
+            address: Address::bound(&given.bind, given.port),
             password_file: given.password_file,
             password_key: given.password_key,
             config_file: Some(given.config_file),
         };
-        Ok(Self { unit, instance, append_only: given.append_only.0 })
+        Ok(Self { unit, container: given.container, instance, append_only: given.append_only.0 })
     }
 
     fn repair(&self, replies: &Replies) -> Repair {
@@ -93,6 +106,11 @@ impl RedisRunning {
             repair.restarts = true;
             repair.words.push("restart, because it refuses its own password".to_owned());
             repair.diff.attribute("password", "another one", &format!("`{}`", self.instance.password_key));
+        }
+        if let Some(server) = redis_conf::replica_of(replies).filter(|_| is_in && !self.append_only) {
+            repair.diff.attribute("replica of", &server, "no server");
+            repair.commands.push("REPLICAOF NO ONE".to_owned());
+            repair.words.push(format!("a replica of {server}"));
         }
         let differences = if is_in { redis_conf::differences(lines, &replies.running) } else { Vec::new() };
         for difference in differences {
@@ -123,6 +141,12 @@ impl RedisRunning {
                 &format!("needs `{}` and may do everything", self.instance.password_key),
             );
         }
+        for (name, what) in drift.changed {
+            // The script takes the rules, which may hold passwords, from the file on the node.
+            repair.commands.push(format!("{USER_OF_FILE}{name}"));
+            repair.words.push(format!("the user `{}`", name.escape_debug()));
+            repair.diff.attribute(&format!("user `{}`", name.escape_debug()), what, "as in its file");
+        }
         for name in drift.open {
             repair.commands.push(format!("ACL SETUSER {} off", quoted(name)));
             repair.commands.push(format!("CLIENT KILL USER {}", quoted(name)));
@@ -133,11 +157,8 @@ impl RedisRunning {
     }
 
     fn change(&self, repair: Repair) -> Change {
-        let Instance { cli, password_file, password_key, address, .. } = &self.instance;
-        let (host, port) = match address {
-            Address::Tcp(host, port) => (host.clone(), port.to_string()),
-            Address::Socket(path) => (path.to_string(), String::new()),
-        };
+        let Instance { cli, password_file, password_key, address, config_file, .. } = &self.instance;
+        let [host, port] = address.words();
         let word = |is: bool, word: &str| if is { word.to_owned() } else { String::new() };
         let arguments = [
             cli.to_string(),
@@ -148,6 +169,8 @@ impl RedisRunning {
             self.unit.clone(),
             word(repair.resets_default, "reset"),
             word(repair.restarts, "restart"),
+            config_file.as_ref().map(ToString::to_string).unwrap_or_default(),
+            self.container.clone().unwrap_or_default(),
         ];
         let script =
             unit_functions::script(include_str!("redis_running.sh")).using(PASSWORD).args(arguments).args(repair.commands);
@@ -155,6 +178,9 @@ impl RedisRunning {
         Change::new(summary, script).diff(repair.diff).replacing(true)
     }
 }
+
+/// Begins a line in place of which the script gives redis-cli the rules of a user, as the file has them.
+const USER_OF_FILE: &str = "@user ";
 
 /// Returns a value as a file would have it.
 fn shown(value: &str) -> &str {

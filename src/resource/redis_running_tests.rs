@@ -81,6 +81,33 @@ fn settings_and_users_that_differ_are_set_back() {
 }
 
 #[test]
+fn a_replica_is_made_a_server_of_its_own_and_what_no_line_names_gets_its_default() {
+    let mut drifted = replies(&[("min-replicas-to-write", "1")], &[FINE]);
+    let info = [("role", "slave"), ("master_host", "198.18.0.9"), ("master_port", "6379")];
+    drifted.info = info.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let change = change(of(drifted));
+    assert_eq!(change.summary, "set back a replica of 198.18.0.9:6379, `min-replicas-to-write`");
+    assert_eq!(
+        shown(&change.diff),
+        "- replica of 198.18.0.9:6379\n+ replica of no server\n- min-replicas-to-write 1\n+ min-replicas-to-write 0"
+    );
+    let shell = change.script.render().unwrap();
+    assert!(shell.contains("REPLICAOF NO ONE") && shell.contains("CONFIG SET min-replicas-to-write"), "{shell}");
+}
+
+#[test]
+fn the_declared_address_is_asked() {
+    let of = |bind: &str| {
+        let parameters = json!({"unit": "redis", "cli": "/c", "password_file": "/s", "config_file": "/r", "bind": bind});
+        RedisRunning::new(decode(parameters).unwrap()).unwrap().instance.address
+    };
+    assert_eq!(of("* -::*"), Address::Tcp("127.0.0.1".into(), 6379));
+    assert_eq!(of("198.18.0.5"), Address::Tcp("198.18.0.5".into(), 6379));
+    let odd = json!({"unit": "redis", "cli": "/c", "password_file": "/s", "config_file": "/r", "container": "-f"});
+    assert!(RedisRunning::new(decode(odd).unwrap()).is_err());
+}
+
+#[test]
 fn a_user_that_was_made_for_a_client_is_named_and_left() {
     let Verdict::Converged { note: Some(note) } = of(replies(&[], &[FINE, "app on # ~app:* +@read"])) else { panic!() };
     assert!(note.starts_with("the user `app` was made at run time and stands in no file: a deploy leaves it"), "{note}");
@@ -118,10 +145,15 @@ struct Tried {
     input: String,
     arguments: String,
     systemd: String,
+    docker: String,
 }
 
 /// Runs the script for real, with a client that answers each line by `reply`.
 fn try_repair(drifted: Replies, reply: &str) -> Tried {
+    try_repair_of(drifted, reply, None)
+}
+
+fn try_repair_of(drifted: Replies, reply: &str, container: Option<&str>) -> Tried {
     let append_only = drifted.running["appendonly"] == "no";
     let tools = tempfile::tempdir().unwrap();
     let path = |name: &str| RemotePath::new(tools.path().join(name).to_str().unwrap()).unwrap();
@@ -130,12 +162,17 @@ fn try_repair(drifted: Replies, reply: &str) -> Tried {
         "Id=redis.service\nLoadState=loaded\nActiveState=active\nSubState=running\nMainPID=7\nActiveEnterTimestampMonotonic=5\nType=simple\nResult=success\n",
     );
     fs::write(tools.path().join("secrets.env"), "REDIS_PASSWORD='p@ss $(x)'\n").unwrap();
+    let conf = "port 1\n USER  app  on >w0rd ~app:* +@read\nuser application on >x\nrequirepass y\n";
+    fs::write(tools.path().join("redis.conf"), conf).unwrap();
+    fake(tools.path(), "docker", "echo \"$@\" >>$TOOLS/docker-calls; echo name");
     let client =
         "printf '%s\\n' \"$@\" >>$TOOLS/arguments\nwhile IFS= read -r line; do echo \"$line\" >>$TOOLS/input\ncase $line in ";
     fake(tools.path(), "redis-cli", &format!("{client}{reply}\n*) echo OK;; esac; done"));
     let mut resource = running(append_only);
     resource.instance.cli = path("redis-cli");
     resource.instance.password_file = path("secrets.env");
+    resource.instance.config_file = Some(path("redis.conf"));
+    resource.container = container.map(str::to_owned);
     let change = change(verdict(&resource, Answer::Replies(Box::new(drifted)), ActiveState::Active));
     let done = run(&change.script, tools.path());
     let read = |name: &str| fs::read_to_string(tools.path().join(name)).unwrap_or_default();
@@ -145,6 +182,7 @@ fn try_repair(drifted: Replies, reply: &str) -> Tried {
         input: read("input"),
         arguments: read("arguments"),
         systemd: unit_functions::tests::calls(tools.path()),
+        docker: read("docker-calls"),
     }
 }
 
@@ -192,4 +230,33 @@ fn an_append_only_file_is_complete_before_the_task_ends() {
     assert_eq!(tried.input.matches("INFO persistence").count(), 2);
     let tried = try_repair(drifted(), "INFO*) echo 'aof_last_bgrewrite_status:err';;");
     assert_eq!((tried.status, tried.stderr.as_str()), (1, "Redis could not write its append-only file anew\n"));
+}
+
+#[test]
+fn a_user_of_the_file_gets_its_rules_again_and_no_argument_holds_them() {
+    let drifted = || {
+        let mut drifted = replies(&[], &[FINE, "app on nopass ~* +@all"]);
+        drifted.file.as_mut().unwrap().push("user app on # ~app:* +@read".into());
+        drifted
+    };
+    let change = change(of(drifted()));
+    assert_eq!(change.summary, "set back the user `app`");
+    assert_eq!(shown(&change.diff), "- user `app` needs no password\n+ user `app` as in its file");
+    assert!(!change.script.render().unwrap().contains("w0rd"));
+    let tried = try_repair(drifted(), "nothing) ;;");
+    assert_eq!((tried.status, tried.stderr.as_str(), tried.systemd.as_str()), (0, "", ""));
+    assert_eq!(tried.input, "AUTH \"p@ss $(x)\"\nACL SETUSER app reset  on >w0rd ~app:* +@read\nCLIENT KILL USER app\n");
+    let refused = "ACL*) echo \"(error) ERR Error in ACL SETUSER modifier '>w0rd': no\";;";
+    let tried = try_repair(drifted(), refused);
+    assert_eq!((tried.status, tried.stderr.as_str()), (1, "Redis refuses the rules of a user in its file\n"));
+}
+
+#[test]
+fn a_redis_in_a_container_is_restarted_with_that() {
+    let locked = Replies { auth: "(error) WRONGPASS".into(), ..replies(&[], &[]) };
+    let answers = "PING) [ -e $TOOLS/again ] && echo PONG || { >$TOOLS/again; echo LOADING; };;";
+    let tried = try_repair_of(locked, answers, Some("autobot-redis"));
+    assert_eq!((tried.status, tried.stderr.as_str(), tried.systemd.as_str()), (0, "", ""));
+    assert_eq!(tried.docker, "restart autobot-redis\n");
+    assert_eq!(tried.input.matches("PING\n").count(), 2, "until it answers: {}", tried.input);
 }

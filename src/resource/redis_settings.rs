@@ -28,7 +28,8 @@ pub(super) const KIND: Kind = Kind {
 parameters! {
     #[derive(Debug)]
     struct Parameters {
-        /// The addresses of `bind`, with spaces between them. An IPv4 address that the node does not have is refused.
+        /// The addresses of `bind`, with spaces between them. An IPv4 address that the node does not have is refused. A running Redis is asked at
+        /// one of them, which is loopback where it listens there.
         bind: String = "",
         /// The rules of `save`, such as `900 1`.
         save: Vec<String> = [],
@@ -93,7 +94,7 @@ impl RedisSettings {
         let modules = modules.transpose().map_err(|message| ParamError::parameter("modules", message))?;
         let running = given.password_file.map(|password_file| Instance {
             cli,
-            address: Address::Tcp("127.0.0.1".into(), given.port),
+            address: Address::bound(&given.bind, given.port),
             password_file,
             password_key: given.password_key,
             config_file: given.config_file,

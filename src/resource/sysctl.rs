@@ -121,7 +121,7 @@ impl Resource for Setting {
                 "`{name}` is set again in `{}:{}` (`{}`), {ways}",
                 last.file, last.line, last.value,
             );
-            Contradiction { file: last.file.clone(), reason }
+            Contradiction { file: last.file.clone(), setting: None, reason }
         }))
     }
 

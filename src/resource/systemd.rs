@@ -130,6 +130,7 @@ impl Resource for Systemd {
         let starts_at_boot = unit.file_state != UnitFileState::Static || unit.is_wanted || !files.wanted.is_empty();
         Ok((self.enabled == Some(true) && unit.exists() && !starts_at_boot).then(|| Contradiction {
             file: unit.file.clone(),
+            setting: None,
             reason: format!(
                 "`{}` cannot start at boot: its file has no section `[Install]` with `WantedBy`, and no other unit wants it; add that \
                  section, or leave out `enabled`",
@@ -303,7 +304,7 @@ impl Systemd {
 const READ_FILES: &str = "daemon-reload";
 
 /// Returns what systemd has not read of the files of a unit.
-fn unread_file(unit: &Unit, files: &UnitFiles) -> Option<String> {
+pub(crate) fn unread_file(unit: &Unit, files: &UnitFiles) -> Option<String> {
     // systemd 252 does not notice the first drop-in of a unit, whose directory is new.
     match files.unread_drop_in(&unit.drop_ins) {
         _ if unit.needs_reload => Some("changed since systemd read them".to_owned()),

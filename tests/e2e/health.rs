@@ -48,12 +48,16 @@ fn a_node_that_works_is_a_table_of_what_was_found() {
     row(&["database_vm redis Redis listens on the declared addresses only", " ok ", "0.0.0.0:6379, [::]:6379"]);
     row(&["database_vm redis PostgreSQL listens on the declared addresses only", " ok ", "127.0.0.1:5432"]);
     row(&["database_vm postgresql_server The PostgreSQL cluster runs the installed program", " ok"]);
+    row(&["database_vm postgresql_server PostgreSQL starts at boot", " ok"]);
+    row(&["database_vm postgresql_server PostgreSQL goes by its files, and asks for passwords", " ok"]);
+    row(&["database_vm redis Redis is up, and starts at boot", " ok"]);
+    row(&["database_vm redis Redis runs the installed program", " ok"]);
     row(&["database_vm redis The firewall is on, and lets nothing in that no rule allows", " ok"]);
     row(&["database_vm redis The firewall lets only the fleet reach Redis", " ok"]);
     row(&["database_vm redis The RedisInsight port is closed", " ok ", "closed"]);
     row(&["database_vm - Nothing listens that should not", " ok ", "open beyond loopback: 22, 6379"]);
     row(&["gone - -", " unreachable ", ":1` does not answer"]);
-    assert!(lines.iter().any(|line| line.starts_with("database_vm 10 ok in ")), "{}", table.stdout);
+    assert!(lines.iter().any(|line| line.starts_with("database_vm 14 ok in ")), "{}", table.stdout);
 
     let limited = ["health", "--limit", "database_vm"];
     let json = project.json(&limited);

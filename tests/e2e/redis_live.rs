@@ -58,6 +58,8 @@ fn what_was_changed_at_run_time_is_set_back_while_redis_runs() {
         ("acl setuser default '>second'", "the user `default` accepts another password besides `REDIS_PASSWORD`", false),
         ("acl setuser default -flushall", "the user `default` may not do everything any more", false),
         ("acl setuser guest on nopass '~*' +@all", "the user `guest` needs no password", false),
+        ("replicaof 127.0.0.1 6399", "it is a replica of 127.0.0.1:6399: it refuses writes", false),
+        ("config set min-replicas-to-write 1", "`min-replicas-to-write` is `1`, and the file does not say so", false),
         ("config set requirepass other", "it does not accept the password `REDIS_PASSWORD`", true),
         ("config set port 6390", "Connection refused", true),
     ] {
@@ -116,6 +118,30 @@ fn an_append_only_file_that_was_switched_off_costs_no_keys() {
     let changed = deploys_as_checked(&project, HOST, "a restart without an append-only file", &arguments);
     assert_eq!(changed, ids(&[SWITCH_ON, "redis/Configure Redis", "redis/restart redis"]));
     assert_eq!(redis(&node, "get late"), "yes");
+}
+
+#[test]
+fn a_redis_that_listens_at_no_loopback_address_is_asked_where_it_listens() {
+    let node = TestNode::converged();
+    let project = Project::shipped(&[(HOST, &node, "")]);
+    eventually("everything is up", 60, || health(&project).0 == "ok");
+    let bind = format!("redis_bind={}", node.address);
+    let arguments = [&ROLE[..], &["-e", &bind]].concat();
+    let changed = deploys_as_checked(&project, HOST, "another address", &arguments);
+    assert_eq!(changed, ids(&["redis/Configure Redis", "redis/restart redis"]));
+    assert!(redis(&node, "ping 2>&1 || true;").contains("Connection refused"), "not at loopback any more");
+    let well = || {
+        let ran = project.json(&["health", "--exercise", "-e", &bind]);
+        ran.assert_code(0);
+    };
+    well();
+    let there = format!("-h {}", node.address);
+    assert_eq!(redis(&node, &format!("{there} config set maxmemory 1mb")), "OK");
+    assert_eq!(deploys_as_checked(&project, HOST, "drift there", &arguments), ids(&[SET_BACK]));
+    // Nobody is asked at the address that the role declares no longer.
+    assert_eq!(redis(&node, &format!("{there} config set bind 127.0.0.1")), "OK");
+    assert_eq!(deploys_as_checked(&project, HOST, "moved", &arguments), ids(&[SET_BACK]));
+    well();
 }
 
 #[test]

@@ -4,7 +4,10 @@
 use autobot_provision::source::{Node, SourceFile, Yaml, yaml};
 use serde_json::json;
 
-use crate::harness::{Project, TestNode, eventually};
+use crate::{
+    harness::{Project, TestNode, eventually},
+    truth::deploys_as_checked,
+};
 
 /// Records its calls. The container is the process of `docker.service`. `config` accepts a file that names an image.
 const DOCKER: &str = r#"mkdir -p /srv/docker/data
@@ -13,6 +16,7 @@ cat >/usr/local/bin/docker <<'END'
 case $* in
   info) [ ! -e /srv/docker/daemon-is-off ] && exit 0; exit 1 ;;
   'compose version') [ ! -e /srv/docker/no-compose ] && exit 0; exit 125 ;;
+  'restart autobot-redis') echo "$*" >>/srv/docker/calls; exec systemctl restart docker ;;
   'container inspect --format '*) printf 'running "redis" "0af1" "False"\n'; exit ;;
   'volume inspect autobot-redis_redis_data') [ -e /srv/docker/data/dump.rdb ] && printf '[\n    {\n        "Mountpoint": "/srv/docker/data",\n    }\n]\n'; exit ;;
 esac
@@ -30,7 +34,7 @@ case $* in
   'up --detach'*)
     echo "$*" >>/srv/docker/calls
     systemctl stop docker 2>/dev/null
-    cp "${file%/*}/redis.conf" /srv/docker/mounted
+    cp "${file%/*}/redis.conf" /redis-stack.conf
     sed -n 's/^ *- "\(.*\):\(.*\):6379".*/\1 \2/p' "$file" >/srv/docker/redis-at
     sed -n 's/^ *- "\(.*\):8001".*/\1/p' "$file" >/srv/docker/insight-at
     exec systemd-run --quiet --collect --unit=docker /srv/docker/container ;;
@@ -42,7 +46,7 @@ cat >/srv/docker/container <<'END'
 #!/bin/sh
 read -r address port </srv/docker/redis-at
 systemd-socket-activate -l "$(cat /srv/docker/insight-at)" /bin/cat &
-set -- /srv/docker/mounted --dir /srv/docker/data --protected-mode no --daemonize no --bind "$address" --port "$port"
+set -- /redis-stack.conf --dir /srv/docker/data --protected-mode no --daemonize no --bind "$address" --port "$port"
 for module in rediscompat redisearch redistimeseries rejson redisbloom; do
   [ ! -e "/opt/redis-stack/lib/$module.so" ] || set -- "$@" --loadmodule "/opt/redis-stack/lib/$module.so"
 done
@@ -179,11 +183,27 @@ fn with_docker_the_container_is_brought_up_once_and_replaced_when_its_files_chan
         "{}",
         well.stdout
     );
+    // What was changed while it runs, behind its file.
+    let redis = |command: &str| node.sh(&format!("redis-cli -a '{password}' --no-auth-warning {command} 2>&1"));
+    let set_back = "redis_container/Set the running Redis back to its configuration";
+    for (command, words, restarts) in [
+        ("acl setuser guest on nopass '~*' +@all", "the user `guest` needs no password", ""),
+        ("config set maxmemory 1mb", "`maxmemory` is `1048576`, the file says", ""),
+        ("replicaof 127.0.0.1 6399", "it is a replica of 127.0.0.1:6399", ""),
+        ("config set requirepass other", "it does not accept the password `REDIS_PASSWORD`", "restart autobot-redis"),
+    ] {
+        assert_eq!(redis(command), "OK");
+        let sick = project.run(&["health"]);
+        assert!(sick.assert_code(1).stdout.contains(words), "{command}: {}", sick.stdout);
+        assert_eq!(deploys_as_checked(&project, "box", command, &[]), [set_back.to_owned()].into(), "{command}");
+        assert_eq!(calls(&node), restarts, "{command}");
+        project.run(&["health"]).assert_code(0);
+    }
     // The container stopped, and its files are unchanged.
     node.sh("systemctl stop docker");
     let down = project.run(&["health"]);
     down.assert_code(1);
-    for words in ["redis-cli ended early", "nothing listens on port 6379", "nothing listens on port 8002"] {
+    for words in ["service \"redis\" is not running", "nothing listens on port 6379", "nothing listens on port 8002"] {
         assert!(down.stdout.contains(words), "{}", down.stdout);
     }
     let check = project.json(&["deploy", "--check"]);

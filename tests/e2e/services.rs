@@ -344,6 +344,28 @@ tasks:
 }
 
 #[test]
+fn a_drop_in_may_have_a_blank_in_its_name() {
+    let node = TestNode::bare();
+    let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");
+    let drop_in = "/etc/systemd/system/app.service.d/10 my.conf";
+    node.sh(&format!("mkdir -p /etc/systemd/system/app.service.d; printf '[Service]\\nEnvironment=A=b\\n' >'{drop_in}'"));
+    let app = unit("app", "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target");
+    let run = "  - {name: Run, systemd: {name: app, state: started, enabled: true}}\n";
+    let health = "health:\n  - {name: App, read: {unit: {name: app}}}\n";
+    project.converges(&format!("{}{health}", role(&format!("{app}{run}"))));
+    project.run(&["health"]).assert_code(0);
+    // What systemd has not read is named, and hurts no client; that the unit does not start at boot will.
+    node.sh(&format!("printf '[Service]\\nEnvironment=A=c\\n' >'{drop_in}'"));
+    let well = project.run(&["health"]);
+    assert!(well.assert_code(0).said().contains("changed since systemd read them"), "{}", well.said());
+    node.sh("systemctl disable -q app; systemctl daemon-reload");
+    let sick = project.run(&["health"]);
+    assert!(sick.assert_code(1).said().contains("`app.service` does not start at boot"), "{}", sick.said());
+    project.json(&["deploy"]).assert_code(0);
+    project.run(&["health"]).assert_code(0);
+}
+
+#[test]
 fn a_kernel_setting_is_what_it_will_be_after_the_next_boot() {
     let node = TestNode::bare();
     let project = Project::toy(&[("node", &node)], "description: t\ntasks: []\n");

@@ -15,7 +15,8 @@ const fn damage(node: Node, part: Part, what: &'static str, hurts: bool) -> Dama
     Damage { node, part, what, hurts, ends: Ends::Mended, task: None }
 }
 
-/// Of role `redis`. `true`: a client is hurt, a stranger gets in now or from the next boot on, or what runs is not what its files say.
+/// Of role `redis`. `true`: a client is hurt or a stranger gets in now, or from the next boot on, because a unit that serves or guards is not to
+/// start then; or a database runs another program, or with other settings, than its files say. That a start would fail, the check says.
 const fn redis(part: Part, what: &'static str, hurts: bool) -> Damage {
     damage(Node::Redis, part, what, hurts)
 }
@@ -102,8 +103,8 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Postgres, "rm /etc/postgresql-common/createcluster.d/50-autobot.conf", false)
         .undoes("Prevent packages from creating clusters"),
     redis(Part::Postgres, "touch /var/lib/autobot-provision/cluster-15-main", false).undoes("Create the PostgreSQL cluster"),
-    slm(Part::Postgres, "echo 'max_connections = 33' >>/etc/postgresql/15/main/conf.d/50-autobot.conf", false),
-    slm(Part::Postgres, "rm /etc/postgresql/15/main/conf.d/50-autobot.conf", false),
+    slm(Part::Postgres, "echo 'max_connections = 33' >>/etc/postgresql/15/main/conf.d/50-autobot.conf", true),
+    slm(Part::Postgres, "rm /etc/postgresql/15/main/conf.d/50-autobot.conf", true),
     // The server goes by other rules than its file, and which ones cannot be asked.
     slm(Part::Postgres, "sed -i /autobot_slm/d /etc/postgresql/15/main/pg_hba.conf", true),
     slm(Part::System, "sed -i /^DATABASE_URL/d /etc/autobot/slm-secrets.env", false),
@@ -117,7 +118,7 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Postgres, "dpkg --remove --force-depends postgresql-15", true).undoes("Install PostgreSQL"),
     // Units.
     redis(Part::Redis, "systemctl stop autobot-database-redis", true).undoes("Start Redis"),
-    redis(Part::Redis, "systemctl disable autobot-database-redis", false).undoes("Start Redis"),
+    redis(Part::Redis, "systemctl disable autobot-database-redis", true).undoes("Start Redis"),
     redis(Part::Redis, "systemctl kill -s KILL autobot-database-redis; systemctl stop autobot-database-redis", true),
     redis(
         Part::Redis,
@@ -137,7 +138,7 @@ pub const DAMAGES: &[Damage] = &[
     ),
     redis(Part::Postgres, "systemctl stop postgresql", true).undoes("Start PostgreSQL"),
     redis(Part::Postgres, "systemctl stop postgresql@15-main", true).undoes("Start PostgreSQL"),
-    redis(Part::Postgres, "systemctl disable postgresql", false).undoes("Enable PostgreSQL at boot"),
+    redis(Part::Postgres, "systemctl disable postgresql", true).undoes("Enable PostgreSQL at boot"),
     redis(Part::Postgres, "pg_dropcluster --stop 15 main", true).undoes("Create the PostgreSQL cluster"),
     slm(Part::Postgres, "systemctl stop postgresql@15-main", true),
     refused(
@@ -149,7 +150,7 @@ pub const DAMAGES: &[Damage] = &[
         "systemctl unmask --runtime postgresql",
     ),
     // Programs that were replaced under a running server.
-    redis(Part::Redis, "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server", false)
+    redis(Part::Redis, "cd /opt/redis-stack/bin; cp -p redis-server new-server; mv new-server redis-server", true)
         .undoes("Restart Redis if its program was replaced"),
     // The faults that the new program of a server for all users mends are live.
     redis(Part::Postgres, "cd /usr/lib/postgresql/15/bin; cp -p postgres new; mv new postgres", true)
@@ -161,6 +162,11 @@ pub const DAMAGES: &[Damage] = &[
     redis(Part::Redis, cli!("acl setuser default resetkeys"), true),
     redis(Part::Redis, cli!("config set appendonly no"), true).undoes("Switch on an append-only file that was switched off"),
     redis(Part::Redis, cli!("config set save ''"), true),
+    redis(Part::Redis, cli!("replicaof 127.0.0.1 6399"), true).undoes("Set the running Redis back to its configuration"),
+    redis(Part::Redis, cli!("config set min-replicas-to-write 1"), true)
+        .undoes("Set the running Redis back to its configuration"),
+    redis(Part::Redis, cli!("acl setuser guest on nopass '~*' +@all"), true)
+        .undoes("Set the running Redis back to its configuration"),
     // PostgreSQL as it runs.
     redis(Part::Postgres, sql!("alter role autobot_users createdb"), false).undoes("Create the owner of the users database"),
     redis(Part::Postgres, sql!("alter role autobot_users password 'another'"), true)
@@ -190,6 +196,36 @@ pub const DAMAGES: &[Damage] = &[
     slm(Part::Postgres, sql!("alter role autobot_slm connection limit 0"), true),
     slm(Part::Postgres, sql!("alter role autobot_slm valid until '2020-01-01'"), true),
     slm(Part::Postgres, sql!("alter database autobot_slm connection limit 0"), true),
+    // It refuses writes.
+    refused(
+        Node::Redis,
+        Part::Postgres,
+        sql!("alter database autobot_users set default_transaction_read_only = on"),
+        true,
+        sql!("alter database autobot_users reset default_transaction_read_only"),
+    ),
+    refused(
+        Node::Slm,
+        Part::Postgres,
+        sql!("alter role autobot_slm set default_transaction_read_only = on"),
+        true,
+        sql!("alter role autobot_slm reset default_transaction_read_only"),
+    ),
+    refused(
+        Node::Slm,
+        Part::Postgres,
+        concat!(
+            sql!("alter system set default_transaction_read_only = on"),
+            "; systemctl reload postgresql@15-main; until ! runuser -u postgres -- psql -qc 'create temporary table t ()'; do :; done"
+        ),
+        true,
+        concat!(
+            sql!("alter system reset default_transaction_read_only"),
+            "; systemctl reload postgresql@15-main; until runuser -u postgres -- psql -qc 'create temporary table t ()'; do :; done"
+        ),
+    ),
+    // A mode that was set by hand and taken back: nothing tells whether the server has the rules of the file.
+    slm(Part::Postgres, "chmod 0600 /etc/postgresql/15/main/pg_hba.conf; chmod 0640 /etc/postgresql/15/main/pg_hba.conf", false),
     // The rules of pg_hba.conf that the server has loaded, with those on file as they should be.
     slm(
         Part::Postgres,
