@@ -63,10 +63,10 @@ fn a_node_that_works_is_a_table_of_what_was_found() {
     let json = project.json(&limited);
     json.assert_code(0);
     assert_eq!((&json.json()["mode"], &json.host("database_vm")["round_trips"]), (&"health".into(), &1.into()));
-    assert_eq!(json.json()["summary"]["ok"], 10);
+    assert_eq!(json.json()["summary"]["ok"], 14);
     let exercised = project.json(&["health", "--limit", "database_vm", "--exercise"]);
     exercised.assert_code(0);
-    assert_eq!(exercised.ids("database_vm", "ok").len(), 12, "{}", exercised.stdout);
+    assert_eq!(exercised.ids("database_vm", "ok").len(), 16, "{}", exercised.stdout);
     // A run of only some tags cannot know which listeners are strangers.
     let part = project.json(&["health", "--limit", "database_vm", "--tags", "postgresql"]);
     part.assert_code(0);
