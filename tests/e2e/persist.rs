@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
-use crate::harness::{Project, RunResult, TestNode, eventually};
+use crate::harness::{Project, RunResult, TestNode, eventually, lab};
 
 const ROLE: &str = r"
 description: A change, and a gate before it
@@ -14,6 +14,17 @@ health:
     read:
       file: {path: /etc/toy, state: file}
 ";
+
+/// A project with a file of host keys of its own: that of the lab changes when another test boots a node, and a connection is not used again after that.
+fn toy(node: &TestNode, role: &str) -> Project {
+    let project = Project::toy(&[("host", node)], role);
+    let shared = lab().known_hosts().display().to_string();
+    fs::copy(&shared, project.path("known_hosts")).unwrap();
+    let inventory = fs::read_to_string(project.path("inventory/hosts.yml")).unwrap();
+    let own = project.path("known_hosts").display().to_string();
+    project.write("inventory/hosts.yml", &inventory.replace(&shared, &own));
+    project
+}
 
 /// Runs the program as a person at a terminal does, with connections that stay.
 fn run(project: &Project, arguments: &[&str]) -> RunResult {
@@ -49,7 +60,7 @@ fn masters(project: &Project) -> Vec<String> {
 #[test]
 fn check_deploy_and_health_in_a_row_need_one_login_and_others_their_own() {
     let node = TestNode::bare();
-    let project = Project::toy(&[("host", &node)], &ROLE.replace("gate write; ", ""));
+    let project = toy(&node, &ROLE.replace("gate write; ", ""));
     let before = logins(&node);
     run(&project, &["deploy", "--check"]).assert_code(0);
     let kept_now = kept(&project);
@@ -109,7 +120,7 @@ fn check_deploy_and_health_in_a_row_need_one_login_and_others_their_own() {
 #[test]
 fn a_kept_connection_ends_by_itself_and_says_no_more_than_a_minute() {
     let node = TestNode::bare();
-    let project = Project::toy(&[("host", &node)], &ROLE.replace("gate write; ", ""));
+    let project = toy(&node, &ROLE.replace("gate write; ", ""));
     run(&project, &["deploy", "-e", "ssh_persist=11s"]).assert_code(0);
     let connection = kept(&project).remove(0);
     assert_eq!(masters(&project).len(), 1);
@@ -127,7 +138,7 @@ fn a_kept_connection_ends_by_itself_and_says_no_more_than_a_minute() {
 #[test]
 fn a_connection_that_no_longer_leads_to_the_node_is_replaced() {
     let node = TestNode::bare();
-    let project = Project::toy(&[("host", &node)], &ROLE.replace("gate write; ", ""));
+    let project = toy(&node, &ROLE.replace("gate write; ", ""));
     run(&project, &["deploy"]).assert_code(0);
     let mut expected = logins(&node);
     let mut is_replaced = |what: &str| {
@@ -163,7 +174,7 @@ fn a_connection_that_no_longer_leads_to_the_node_is_replaced() {
 #[test]
 fn rights_are_asked_anew_in_a_kept_connection() {
     let node = TestNode::bare();
-    let project = Project::toy(&[("host", &node)], &ROLE.replace("gate write; ", ""));
+    let project = toy(&node, &ROLE.replace("gate write; ", ""));
     run(&project, &["deploy"]).assert_code(0);
     let before = logins(&node);
     node.sh("grep -l '^autobot' /etc/sudoers.d/* | xargs sed -i s/^/#/");
@@ -178,7 +189,7 @@ fn runs_at_once_have_a_connection_each_also_where_one_carries_few_sessions() {
     let node = TestNode::bare().with_gates();
     // One for what a run that has just ended may still have open.
     node.sh("echo 'MaxSessions 2' >/etc/ssh/sshd_config.d/10-test.conf; systemctl restart ssh");
-    let project = Project::toy(&[("host", &node)], &ROLE.replace("gate write; ", ""));
+    let project = toy(&node, &ROLE.replace("gate write; ", ""));
     let before = logins(&node);
     for expected in [3, 3] {
         let runs: Vec<_> = (0..3).map(|_| command(&project, &["deploy", "--check"]).spawn().unwrap()).collect();
@@ -194,7 +205,7 @@ fn runs_at_once_have_a_connection_each_also_where_one_carries_few_sessions() {
 #[test]
 fn of_a_run_that_is_killed_nothing_stays_and_the_next_logs_in() {
     let node = TestNode::bare().with_gates();
-    let project = Project::toy(&[("host", &node)], ROLE);
+    let project = toy(&node, ROLE);
     run(&project, &["deploy", "--check"]).assert_code(0);
     let before = logins(&node);
     node.shut("write");
@@ -217,7 +228,7 @@ fn of_a_run_that_is_killed_nothing_stays_and_the_next_logs_in() {
 fn what_could_lock_out_is_tried_with_a_login_of_its_own() {
     let node = TestNode::bare();
     let role = "description: x\ntasks:\n  - {name: Write, copy: {dest: /etc/ssh/sshd_config.d/10-toy.conf, content: \"ClientAliveInterval 17\\n\"}}\n";
-    let project = Project::toy(&[("host", &node)], role);
+    let project = toy(&node, role);
     run(&project, &["deploy", "--check"]).assert_code(0);
     let before = logins(&node);
     run(&project, &["deploy"]).assert_code(0);
