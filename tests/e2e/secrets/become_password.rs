@@ -228,7 +228,7 @@ fn what_sudoers_says_decides_and_every_refusal_has_its_line() {
     assert_eq!(ran.assert_code(0).host("n")["round_trips"], 2);
     let sent = fs::read(node.root.join("home/autobot/sent")).unwrap();
     assert!(
-        String::from_utf8_lossy(&sent).ends_with("bye\n")
+        String::from_utf8_lossy(&sent).ends_with("bye clean\n")
             && Needles::new(&[("ONE", ONE)]).within(&String::from_utf8_lossy(&sent)).is_empty()
     );
     insta::assert_snapshot!(told, @r#"
