@@ -123,21 +123,23 @@ impl HostRun<'_> {
         progress("connecting");
         let first = Frame::from(round.step());
         let opened = HeldNode::open(self.transport, target, lock, first, &mut progress, self.events.waits()).await;
-        let (mut node, outputs) = opened.map_err(|error| {
-            // The inventory spells its addresses differently, so that this could not be seen before.
-            if let LinkError::Held(holder) = &error
-                && holder.run_id == self.options.run_id
-            {
-                return HostError::Failed(format!(
-                "this run itself holds the node, under another name: `{}` and that name lead to one node; give it one name in the inventory, or leave \
-                 one out with `--limit`",
-                self.host.name
-            ));
-            }
-            HostError::Link(error)
-        })?;
+        if let Err(LinkError::Held(holder)) = &opened
+            && holder.run_id == self.options.run_id
+        {
+            return Err(self.has_two_names());
+        }
+        let (mut node, outputs) = opened?;
         node.learn(&round, &outputs);
         Ok(node)
+    }
+
+    /// The node is held by this very run: the inventory spells its addresses differently, so that this could not be seen before.
+    fn has_two_names(&self) -> HostError {
+        HostError::Failed(format!(
+            "this run itself holds the node, under another name: `{}` and that name lead to one node; give it one name in the inventory, or \
+             leave one out with `--limit`",
+            self.host.name
+        ))
     }
 
     fn scope(&self) -> Scope {

@@ -211,7 +211,7 @@ impl Packets {
         self.chains.contains_key(&self.chain("user-input"))
     }
 
-    /// Reads a line that `iptables -S` prints. `None` if it is none of those about packets to the node.
+    /// Reads a line that `iptables -S` prints. `None` if it is neither a policy, nor a chain, nor a rule of a chain.
     pub fn read(&mut self, text: &str) -> Option<()> {
         if let Some(policy) = text.strip_prefix("-P INPUT ") {
             policy.clone_into(&mut self.policy);

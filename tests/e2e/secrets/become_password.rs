@@ -242,7 +242,7 @@ fn what_sudoers_says_decides_and_every_refusal_has_its_line() {
         help: sudo wants a terminal: put `Defaults:USER !requiretty` into a file in /etc/sudoers.d
     # not allowed
     n: unreachable
-        sudo on `ADDRESS` refuses: Sorry, user autobot is not allowed to execute '/usr/bin/setsid -w /bin/sh -c echo autobot-provision-root; read -r n && eval "$(head -c "$n")"' as root on NODE.
+        sudo on `ADDRESS` refuses: Sorry, user autobot is not allowed to execute '/usr/bin/setsid -w /bin/sh -c echo autobot-provision-root; read -r n && eval "$(head -c "$n" | gzip -dc)"' as root on NODE.
         help: allow sudo without a password: `USER ALL=(ALL) NOPASSWD: ALL` in a file in /etc/sudoers.d, written with visudo
     "#);
 }
