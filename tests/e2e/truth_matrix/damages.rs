@@ -78,9 +78,9 @@ pub const DAMAGES: &[Damage] = &[
         .undoes("Create the user redis"),
     redis(Part::Redis, "chmod 0700 /opt/autobot", false).undoes("Create the parent directories of the data"),
     redis(Part::Redis, "chown redis /opt/autobot/data", false).undoes("Create the parent directories of the data"),
-    redis(Part::Redis, "chmod 0755 /opt/autobot/data/redis", false).undoes("Create the Redis data directory"),
+    redis(Part::Redis, "chmod 0755 /opt/autobot/data/redis", false).undoes("Close the Redis data directory to other users"),
     redis(Part::Redis, "chown nobody: /opt/autobot/data/redis/appendonlydir/*.incr.aof", false)
-        .undoes("Give Redis ownership of restored data"),
+        .undoes("Create the Redis data directory"),
     // The next restart would shut clients out.
     redis(Part::Redis, "echo 'maxclients 5' >>/etc/autobot/redis.conf", true).undoes("Configure Redis"),
     redis(Part::Redis, "rm /etc/autobot/redis.conf", true).undoes("Configure Redis"),
