@@ -79,7 +79,7 @@ impl RedisCheck {
             (Some(path), None, None) if port.is_none() => Address::Socket(path),
             (Some(_), ..) => return Err(ParamError::parameter("socket", "goes without `host`, `bind` and `port`")),
             (None, Some(_), Some(_)) => return Err(ParamError::parameter("bind", "goes without `host`")),
-            (None, Some(host), None) => Address::Tcp(host, port.unwrap_or(usual_port)),
+            (None, Some(host), None) => Address::Elsewhere(host, port.unwrap_or(usual_port)),
             (None, None, bind) => Address::bound(&bind.unwrap_or_default(), port.unwrap_or(usual_port)),
         };
         let key = |character: char| character.is_ascii_alphanumeric() || character == '_';

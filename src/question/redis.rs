@@ -31,8 +31,10 @@ pub struct Instance {
 pub enum Address {
     /// A Unix socket.
     Socket(RemotePath),
-    /// A host and a port.
+    /// An address of the node itself and a port. It gets the password, so another machine's is not asked.
     Tcp(String, u16),
+    /// A host, which may be another one, such as a container, and a port.
+    Elsewhere(String, u16),
 }
 
 impl Address {
@@ -48,6 +50,7 @@ impl Address {
         match self {
             Self::Socket(path) => [path.to_string(), String::new()],
             Self::Tcp(host, port) => [host.clone(), port.to_string()],
+            Self::Elsewhere(host, port) => [format!("elsewhere {host}"), port.to_string()],
         }
     }
 }
@@ -249,7 +252,9 @@ fn answer(instance: &Instance, section: &str) -> Result<Answer, Unanswered> {
             continue;
         }
         if line.starts_with("Could not connect to Redis") {
-            let refused = line.ends_with("Connection refused") || line.ends_with("No such file or directory");
+            // Nothing listens there: the words of the system, and those of the script.
+            let refusals = ["Connection refused", "No such file or directory", "it is no address of this node"];
+            let refused = refusals.iter().any(|words| line.ends_with(words));
             return Ok(if refused { Answer::Refused(line.to_owned()) } else { Answer::Unavailable(line.to_owned()) });
         }
         match topic {

@@ -73,7 +73,11 @@ ask_redis() {
     cli=$2 secrets=$5 key=$6 config=$7
     if [ ! -x "$cli" ]; then echo '@@ no-cli'; return; fi
     read_password "$secrets" "$key" || { printf '@@ %s\n' "$trouble"; return; }
-    if [ -n "$4" ]; then set -- -h "$3" -p "$4"; else set -- -s "$3"; fi
+    if [ -n "$4" ] && ! own_host "$3"; then
+        printf '@@ anonymous\nCould not connect to Redis at %s: it is no address of this node\n@@ auth\n' "$host"
+        return
+    fi
+    if [ -n "$4" ]; then set -- -h "$host" -p "$4"; else set -- -s "$3"; fi
     names=
     if [ -n "$config" ]; then show_config "$config"; fi
     replies=$(

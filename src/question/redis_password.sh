@@ -1,6 +1,12 @@
 unset REDISCLI_AUTH
 newline='
 '
+# Sets $host to the host $1, and fails if that must be an address of this node and is none: a mistyped one would get the password.
+own_host() {
+    host=${1#elsewhere }
+    case $1 in 'elsewhere '* | 127.* | ::1 | localhost) return 0 ;; esac
+    [ -n "$(ip -o addr show to "$host" 2>/dev/null)" ]
+}
 # Sets $password to the value of key $2 in the secrets file $1, which is read as `EnvFile` reads it: where that refuses a file, $trouble says why.
 # No process is started that would show it in its arguments.
 read_password() {

@@ -184,6 +184,19 @@ fn a_reply_that_repeats_the_password_is_cut() {
 }
 
 #[test]
+fn another_machine_does_not_get_the_password_unless_it_is_named_as_one() {
+    let node = node("p");
+    let at = |address: Address| ask(&Instance { address, ..instance(node.path()) });
+    // An address of TEST-NET-3 (RFC 5737), which no machine has.
+    let answer = at(Address::Tcp("203.0.113.9".into(), 6379));
+    let Ok(Answer::Refused(why)) = answer else { panic!("{answer:?}") };
+    assert_eq!(why, "Could not connect to Redis at 203.0.113.9: it is no address of this node");
+    assert!(!node.path().join("seen").exists(), "nothing was asked");
+    assert!(matches!(at(Address::Elsewhere("203.0.113.9".into(), 6379)), Ok(Answer::Replies(_))));
+    assert!(fs::read_to_string(node.path().join("seen")).unwrap().contains("203.0.113.9"));
+}
+
+#[test]
 fn a_refused_connection_has_a_reason_and_half_an_answer_is_no_answer() {
     let node = node("p");
     let reply = |text: &str| fs::write(node.path().join("reply"), text).unwrap();

@@ -6,6 +6,7 @@ shift 9
 container=$1
 shift
 read_password "$secrets" "$key" || { echo "there is no usable \`$key\` in $secrets ($trouble)" >&2; exit 1; }
+own_host "$host" || { echo "Redis is to be asked at $host, which is no address of this node" >&2; exit 1; }
 # The first reply is that to AUTH; a server that lets everyone in does not like it, and does the rest.
 ask() {
   { printf 'AUTH "%s"\n' "$password"; cat; } | "$cli" --no-raw -h "$host" -p "$port" 2>&1
